@@ -30,6 +30,10 @@ PARAMETERS_MAX = 16
 RESULTS_MAX = 16
 """Per block and per target; RFC 9173 defines four parameters and one result."""
 
+ITEM_BYTES_MAX = 1024
+"""Octets of all values of one block that are neither integers nor byte strings: what is known of
+these is a scope with a few numbers, and each octet may be an item to look at."""
+
 FORMS_MAX = 1024
 """Forms of security blocks that are known: those of a flow differ by their IV and tag alone."""
 
@@ -156,18 +160,18 @@ def _read_asb(data: bytes) -> SecurityBlock:
     if len(set(targets)) != count:
         raise DecodeError("a security target is named twice", _SECTION, 0)
     context, offset = _read_integer(data, offset)
-    any_item = context == CONTEXT_COSE
+    room = ITEM_BYTES_MAX if context == CONTEXT_COSE else 0
     flags, offset = cbor.read_uint(data, offset)  # the others are reserved, and ignored
     source, offset = decode_eid(data, offset)
     parameters: tuple[Pair, ...] = ()
     if flags & HAS_PARAMETERS:
-        parameters, offset = _read_pairs(data, offset, PARAMETERS_MAX, any_item)
+        parameters, offset, room = _read_pairs(data, offset, PARAMETERS_MAX, room)
     sets, offset = cbor.read_array(data, offset)
     if sets != count:
         raise DecodeError(f"{sets} sets of results for {count} targets", _SECTION, offset)
     results = []
     for _ in range(sets):
-        pairs, offset = _read_pairs(data, offset, RESULTS_MAX, any_item)
+        pairs, offset, room = _read_pairs(data, offset, RESULTS_MAX, room)
         results.append(pairs)
     if offset != len(data):
         raise DecodeError("octets after the security results", _SECTION, offset)
@@ -205,16 +209,20 @@ def _head(number: int, major: int, argument: int) -> bytes:
 
 
 def _read_pairs(
-    data: bytes, offset: int, most: int, any_item: bool
-) -> tuple[tuple[Pair, ...], int]:
+    data: bytes, offset: int, most: int, room: int
+) -> tuple[tuple[Pair, ...], int, int]:
+    """Pairs with at most `room` octets of other items, the offset after them, and what is left of
+    that."""
     count, offset = cbor.read_array(data, offset)
     if count > most:
         raise DecodeError(f"{count} security parameters or results", _SECTION, offset)
     pairs: list[Pair] = []
     for _ in range(count):
-        pair, offset = _quick_pair(data, offset) or _read_pair(data, offset, any_item)
+        pair, offset = _quick_pair(data, offset) or _read_pair(data, offset, room)
         pairs.append(pair)
-    return tuple(pairs), offset
+        if isinstance(pair[1], EncodedItem):
+            room -= len(pair[1].octets)
+    return tuple(pairs), offset, room
 
 
 def _quick_pair(data: bytes, offset: int) -> tuple[Pair, int] | None:
@@ -239,7 +247,7 @@ def _quick_pair(data: bytes, offset: int) -> tuple[Pair, int] | None:
     return (heads[1], data[start:end]), end
 
 
-def _read_pair(data: bytes, offset: int, any_item: bool) -> tuple[Pair, int]:
+def _read_pair(data: bytes, offset: int, room: int) -> tuple[Pair, int]:
     size, offset = cbor.read_array(data, offset)
     if size != 2:
         raise DecodeError("a parameter or result is a pair", _SECTION, offset)
@@ -248,8 +256,12 @@ def _read_pair(data: bytes, offset: int, any_item: bool) -> tuple[Pair, int]:
     if major == cbor.UINT:
         value, offset = cbor.read_uint(data, offset)
         return (number, value), offset
-    if any_item and major != cbor.BSTR:
-        end = cbor.skip_item(data, offset)
-        return (number, EncodedItem(data[offset:end])), end
+    if room and major != cbor.BSTR:
+        try:
+            end = cbor.skip_item(data[offset : offset + room], 0)
+        except DecodeError as error:
+            words = f"{error.reason} in the {room} octets that are left for such values"
+            raise DecodeError(words, error.section, offset) from None
+        return (number, EncodedItem(data[offset : offset + end])), offset + end
     view, offset = cbor.read_bstr(data, offset)
     return (number, bytes(view)), offset

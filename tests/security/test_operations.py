@@ -15,7 +15,7 @@ from stack.core.eid import Eid
 from stack.core.errors import DecodeError, SecurityError
 from stack.security import BpSec, Key, KeyRing, SecurityPolicy, contexts
 from stack.wire import cbor
-from stack.wire.asb import SecurityBlock, decode_asb, encode_asb
+from stack.wire.asb import EncodedItem, SecurityBlock, decode_asb, encode_asb
 from stack.wire.bundle import (
     BLOCK_CONFIDENTIALITY,
     BLOCK_INTEGRITY,
@@ -115,6 +115,26 @@ def test_what_is_no_abstract_security_block(data: bytes, why: str) -> None:
     assert decode_asb(encode_asb(ASB)) == ASB
     with pytest.raises(DecodeError, match=why):
         decode_asb(data)
+
+
+@pytest.mark.parametrize("indefinite", [False, True])
+def test_values_of_other_kinds_are_few_octets_in_a_security_block(indefinite: bool) -> None:
+    """Each may be an item that somebody has to look at, and a target has several results."""
+    item = EncodedItem(cbor.head(cbor.ARRAY, 599) + bytes(599))  # 602 octets
+    if indefinite:
+        item = EncodedItem(b"\x9f" + bytes(600) + b"\xff")
+    value = (5, item)
+    small = (6, EncodedItem(b"\x80"))
+    asb = SecurityBlock((1, 2), 3, SOURCE, (value, small), ((small,), (small,) * 9))
+    assert decode_asb(encode_asb(asb)).results == asb.results
+    for parameters, results in (
+        ((value, value), ((), ())),
+        ((value,), ((), (value,))),
+        ((), ((value,), (value,))),
+    ):
+        more = asb._replace(parameters=parameters, results=results)
+        with pytest.raises(DecodeError, match="octets that are left"):
+            decode_asb(encode_asb(more))
 
 
 @given(st.integers(0, (1 << 64) - 1), st.booleans())
