@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal
+from typing import Final, Literal
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
@@ -22,6 +22,10 @@ from stack.engines.ltp.envelope import Envelope
 from stack.engines.ltp.extensions import Layer
 from stack.node.config import LinkConfig
 from stack.security.keys import LINK_KEY_ID_BYTES, Key, KeyRing, link_key, ours
+
+SESSION_BITS: Final = 48
+"""Of the first session number on a link that AES-GMAC signs, as `LtpConfig.session_bits`: seven
+octets of each segment.  A start meets one of 10^9 recorded sessions with a chance below 10^-5."""
 
 
 def make_authenticator(
@@ -122,14 +126,22 @@ def _directed(key: Key, sender: str, receiver: str) -> AuthKey:
 
 def under_extensions(ltp: LtpConfig, link: LinkConfig, guard: Authenticator | None) -> LtpConfig:
     """LTP's parameters with room for all extensions: `segment_bytes` and `train_bytes` hold them
-    too, unless a segment is so small that nothing else would fit."""
+    too, unless a segment is so small that nothing else would fit.  What is signed so that nobody
+    else can take its place has session numbers that do not come again, either."""
     added = (guard.overhead_bytes if guard is not None else 0) + link.cookies * OVERHEAD_BYTES
     segment = max(SEGMENT_BYTES_MIN, ltp.segment_bytes - added)
     overhead = ltp.overhead_bytes + added
     # As many segments as before: what outgrows one call of the socket costs a call more.
     train = max(segment, ltp.train_bytes * segment // (segment + added))
+    bits = ltp.session_bits
+    if guard is not None and guard.is_ours:
+        bits = max(bits, SESSION_BITS)
     return dataclasses.replace(
-        ltp, segment_bytes=segment, train_bytes=train, overhead_bytes=overhead
+        ltp,
+        segment_bytes=segment,
+        train_bytes=train,
+        overhead_bytes=overhead,
+        session_bits=bits,
     )
 
 

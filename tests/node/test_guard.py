@@ -221,6 +221,30 @@ def test_raw_keys_without_a_key_id_can_be_exchanged() -> None:
         assert after.genuine(memoryview(sign(ours, single(SEGMENT)).data))
 
 
+def test_where_our_nodes_alone_sign_no_session_number_comes_again() -> None:
+    """What somebody has recorded is authentic: under a number that comes again the peer would
+    acknowledge it in the place of what is new.  Others read no numbers above 32 bits."""
+
+    def bits(guard: Authenticator | None, least: int = 31) -> int:
+        ltp = dataclasses.replace(LTP, session_bits=least)
+        return under_extensions(ltp, link(B), guard).session_bits
+
+    ours = authenticator(link(B), A, RING)
+    assert bits(ours) == 48
+    assert bits(ours, 62) == 62
+    keyless = authenticator(link(B), A, KeyRing([Key("aes", "aes", bytes(32))]))
+    others = (
+        None,
+        keyless,
+        authenticator(link(B, "null"), A, RING),
+        authenticator(link(B), A, KeyRing([raw(b"r" * 20)])),
+    )
+    assert keyless is not None
+    assert [bits(guard) for guard in others] == [31] * 4
+    follow(keyless, link(B), A, RING)
+    assert bits(keyless) == 48
+
+
 def test_segments_leave_room_for_the_extensions() -> None:
     guard = authenticator(link(B), A, RING)
     assert guard is not None

@@ -27,7 +27,7 @@ from stack.engines.ltp.accepted import (
     overhead_bytes,
     trailer,
 )
-from stack.engines.ltp.ciphersuites import AuthKey
+from stack.engines.ltp.ciphersuites import AES_GMAC, AuthKey
 from stack.engines.ltp.envelope import COUNTS, Envelope, counts_at
 from stack.engines.ltp.extensions import pack, segments, without
 from stack.engines.ltp.trains import RUN_MIN, Octets
@@ -58,6 +58,11 @@ class Authenticator:
         """Octets that signing adds to a segment."""
 
         self._accepted = AcceptedKeys(accepting)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it signs with a ciphersuite that our nodes alone have."""
+        return self.state == "keyed" and self._sending.suite == AES_GMAC
 
     def let_go(self, state: Literal["open", "shut"]) -> None:
         """Have no key any more, until the next `change`."""

@@ -159,6 +159,13 @@ class LtpConfig:
     """Reports of one session under way at once, and checkpoints of it that wait for an answer;
     more are answered when these are acknowledged.  It bounds floods of either."""
 
+    session_bits: Annotated[int, Meta(ge=8, le=62)] = 31
+    """Bits of the random number from which sessions are counted, at each start (RFC 5326 §9.1).
+    Where a number comes that the peer has had, in a session that it remembers or somebody has
+    recorded and sends once more, it takes the new block for the old one, and what has not arrived
+    counts as sent.  Other implementations have numbers of 32 bits; where AES-GMAC signs, which
+    our nodes alone do, a node takes 48 at least."""
+
     closed_max: Count = 8192
     """Closed sessions remembered, so that late segments open no ghosts (RFC 5326 §6.20)."""
 

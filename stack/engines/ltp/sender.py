@@ -26,9 +26,6 @@ from stack.wire.ltp import (
     SessionId,
 )
 
-_SESSION_BITS = 27
-"""First session numbers take four octets as SDNV, and stay there for 10^8 sessions."""
-
 _SERIAL_BITS = 20
 """First checkpoint serial numbers take three octets as SDNV."""
 
@@ -44,7 +41,7 @@ class Sender:
         self._aggregator = Aggregator()
         self._ready: deque[Block] = deque()
         self._table = ExportTable(link)
-        self._next_number = link.random(_SESSION_BITS)
+        self._next_number = link.random(link.config.session_bits)
         self._recounts = Recounts()
 
     # ---------------------------------------------------------------------------- commands

@@ -13,6 +13,7 @@ from stack.engines.ltp import (
     LinkAlive,
     LinkStalled,
     LtpConfig,
+    LtpEngine,
     LtpEvent,
     PeerViolation,
     Sent,
@@ -29,6 +30,7 @@ from stack.wire.ltp import (
     Segment,
     SegmentType,
     SessionId,
+    decode_segment,
 )
 from tests.engines.ltp.lone import (
     BURST,
@@ -124,6 +126,18 @@ def test_session_and_serial_numbers_are_not_predictable() -> None:
     assert runs[0] == runs[1]
     for which in range(2):
         assert len({pair[which] for pair in runs[0] + runs[2]}) == 6
+
+
+@pytest.mark.parametrize("bits", [31, 48])
+def test_session_numbers_begin_anywhere_in_their_range(bits: int) -> None:
+    """Whoever has a recording of a number that comes again has the peer acknowledge the old block
+    for the new one."""
+    for octet, number in ((0xFF, (1 << bits) - 1), (0, 1)):
+        config = LtpConfig(local_engine_id=1, remote_engine_id=2, session_bits=bits)
+        engine = LtpEngine(config, entropy=lambda count, octet=octet: bytes([octet] * count))
+        engine.submit(b"data", 1, 0)
+        (train,) = engine.data_to_send(0)
+        assert decode_segment(train.data)[0].session.number == number
 
 
 def test_small_units_share_a_block() -> None:
