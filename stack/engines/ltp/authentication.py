@@ -196,6 +196,7 @@ class Authenticator:
     def _segments(self, datagram: memoryview) -> list[bytes]:
         """The authentic segments of any other datagram, however it is put together."""
         out: list[bytes] = []
+        salts: list[bytes] = []
         for segment, octets in segments(datagram):
             if segment is None:
                 self.counters["forged"] += 1
@@ -206,7 +207,7 @@ class Authenticator:
                 continue
             value = segment.trailer[-1].value
             data = octets[: len(octets) - len(value)]
-            if not self._signed(marks, data, value):
+            if not self._signed(marks, data, value, salts):
                 self.counters["forged"] += 1
                 continue
             self.counters["verified"] += 1
@@ -218,16 +219,18 @@ class Authenticator:
             out.append(encode_segment(bare))
         return out
 
-    def _signed(self, marks: Sequence[bytes], data: Buffer, value: bytes) -> bool:
-        """Whether a key that one of the header extensions names has signed.  Who signs has one
-        salt: of those that are not known the first one is tried, and no other of the segment."""
-        tried = False
-        for mark in marks:
+    def _signed(
+        self, marks: Sequence[bytes], data: Buffer, value: bytes, salts: list[bytes]
+    ) -> bool:
+        """Whether a key that one of the header extensions names has signed, each of which counts
+        once.  Who signs has one salt: of those of a datagram that are not known the first one is
+        tried, which then is in `salts`, and no other."""
+        for mark in dict.fromkeys(marks):
             head = extension(mark)
             if self._accepted.unproven(head):
-                if tried:
+                if salts not in ([], [head]):
                     continue
-                tried = True
+                salts[:] = [head]
             for checks, value_bytes, _ in self._accepted.named(head):
                 if value_bytes == len(value) and checks.one(data, value):
                     self._accepted.proven(head)

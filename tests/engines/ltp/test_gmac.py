@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from stack.core.train import Train, single
+from stack.core.train import Buffer, Train, single
 from stack.engines.ltp.accepted import SALTS_MAX, AcceptedKeys, header, overhead_bytes
 from stack.engines.ltp.authentication import Authenticator
 from stack.engines.ltp.ciphersuites import AuthKey, Checks, gmac_key
@@ -275,6 +275,40 @@ def test_of_the_salts_of_one_segment_one_is_tried() -> None:
     assert passes(encode_segment(dataclasses.replace(read, header=tuple(marks))), reader) == []
     assert derived == [marks[0].value[-12:]]
     assert passes(signed(genuine), reader) == [PLAIN]
+
+
+def test_of_the_salts_of_one_datagram_one_is_tried() -> None:
+    """Many small segments take the octets of one."""
+    derived: list[bytes] = []
+    reader = Authenticator(KEY, [counting(derived)], random.Random(3).randbytes)
+    genuine = [signed(signer(seed)) for seed in range(4)]
+    forged = [each[:-1] + bytes((each[-1] ^ 1,)) for each in genuine]
+    assert passes(b"".join(forged), reader) == []
+    assert len(derived) == 1
+    ours = signer(7)
+    assert b"".join(passes(signed(ours) + forged[0] + signed(ours), reader)) == PLAIN * 2
+
+
+def test_a_mark_that_comes_again_in_a_segment_is_tried_once() -> None:
+    tried: list[int] = []
+
+    def checker(salt: bytes) -> Checks:
+        inner = KEY.checker(salt)
+
+        def one(segment: Buffer, value: Buffer) -> bool:
+            tried.append(len(segment))
+            return inner.one(segment, value)
+
+        return inner._replace(one=one)
+
+    reader = Authenticator(KEY, [dataclasses.replace(KEY, checker=checker)], bytes)
+    datagram = signed(signer())
+    assert passes(datagram, reader) == [PLAIN]
+    read, _ = decode_segment(datagram)
+    del tried[:]
+    many = encode_segment(dataclasses.replace(read, header=read.header * 15))
+    assert passes(many, reader) == []
+    assert len(tried) <= 2, "once in its usual form, and once in any"
 
 
 def test_a_mark_of_another_ciphersuite_takes_the_turn_of_no_salt() -> None:
