@@ -14,7 +14,9 @@ wrong: those behind it add nothing.  If its nonce was signed with, the lowest po
 are of what differs from the segment that was signed: of tag, length and octets, in this order, and
 nothing else has these powers.  So the polynomial is not 0, and no more of 2^128 subkeys are its
 roots than its degree says, which is the number of blocks: those of the run, or more by the longest
-segment that was signed.  If its nonce was not signed with, AES made of it what nobody knows.
+segment that was signed.  If its nonce was not signed with, AES made of it what nobody knows, the
+same for each segment that has this nonce: a sum of as many powers, which is 0 for no more subkeys
+than there are blocks, times that; and where the sum is not 0 one value of 2^128 alone would do.
 """
 
 from __future__ import annotations
