@@ -134,7 +134,7 @@ def test_session_numbers_begin_anywhere_in_their_range(bits: int) -> None:
     for the new one."""
     for octet, number in ((0xFF, (1 << bits) - 1), (0, 1)):
         config = LtpConfig(local_engine_id=1, remote_engine_id=2, session_bits=bits)
-        engine = LtpEngine(config, entropy=lambda count, octet=octet: bytes([octet] * count))
+        engine = LtpEngine(config, entropy=bytes([octet]).__mul__)
         engine.submit(b"data", 1, 0)
         (train,) = engine.data_to_send(0)
         assert decode_segment(train.data)[0].session.number == number
