@@ -130,7 +130,7 @@ class LogExport:
                 FORMAT: 1,
                 "origin": self.origin,
                 "vkey": str(self.key),
-                **_peaks(self.parts[0].base),
+                **json_of_peaks(self.parts[0].base),
             }
         )
         if self.voucher:
@@ -140,16 +140,18 @@ class LogExport:
                 yield _line({name: note.decode()})
         for number, part in enumerate(self.parts):
             if number:
-                yield _line({"gap": _peaks(part.base)})
+                yield _line({"gap": json_of_peaks(part.base)})
             for event in part.events:
                 yield _line({"event": base64.b64encode(event).decode()})
 
 
-def _peaks(base: Peaks) -> dict[str, Any]:
+def json_of_peaks(base: Peaks) -> dict[str, Any]:
+    """The state of a tree before the first entry that follows."""
     return {"first": base.size, "peaks": [each.hex() for each in base.hashes]}
 
 
-def _read_peaks(fields: dict[str, Any]) -> Peaks:
+def peaks_of_json(fields: dict[str, Any]) -> Peaks:
+    """Inverse of `json_of_peaks`.  Raises `DecodeError`, and as `int` and `bytes.fromhex` do."""
     return Peaks(int(fields["first"]), [bytes.fromhex(each) for each in fields["peaks"]])
 
 
@@ -168,7 +170,7 @@ def read_export(lines: Iterable[bytes]) -> LogExport:
             elif "event" in fields:
                 found.events.append(base64.b64decode(fields["event"], validate=True))
             elif "gap" in fields:
-                found.resume(_read_peaks(fields["gap"]))
+                found.resume(peaks_of_json(fields["gap"]))
             elif "voucher" in fields:
                 found.voucher = base64.b64decode(fields["voucher"], validate=True)
             elif "checkpoint" in fields:
@@ -203,7 +205,7 @@ def _head(fields: dict[str, Any]) -> LogExport:
     node_of(origin)
     if key.name != origin:
         raise DecodeError(f"the key of {key.name} in the export of {origin}", _SECTION)
-    return LogExport(origin, key, _read_peaks(fields))
+    return LogExport(origin, key, peaks_of_json(fields))
 
 
 @dataclass(slots=True)

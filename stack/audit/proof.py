@@ -1,31 +1,52 @@
-"""A proof that an object rested nowhere but where it may, as a file that stands by itself: every
-entry about it, each with its path to a signed checkpoint, and the claim that they bear out.
+"""A proof that an object rested nowhere but where it may, as a file that stands by itself: of each
+log that speaks of it all entries, of whatever they are, from before it was made to the end of the
+time that is asked about; the proof that a signed checkpoint covers them; and the claim that they
+bear out.
 
-It is as true as the logs are: see `LIMITS`.
+An entry about something else says nothing of the object; that none about it was left out shows only
+where all are there.  It is as true as the logs are: see `LIMITS`.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from stack.audit.event import AuditEvent, decode_event
-from stack.audit.export import LogExport
+from stack.audit.event import Act, AuditEvent, decode_event
+from stack.audit.export import LogExport, json_of_peaks, peaks_of_json
 from stack.audit.log import node_of
-from stack.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
+from stack.audit.merkle import verify_consistency
 from stack.audit.note import LogCheckpoint, NoteKey, SignedNote, open_checkpoint
-from stack.audit.story import Stay, Story, StoryEntry, story_of, whole_of
+from stack.audit.story import (
+    KEY,
+    SKEW_MS,
+    Extent,
+    Stay,
+    Story,
+    StoryEntry,
+    clock_words,
+    made_ms,
+    story_of,
+    whole_of,
+)
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError, SecurityError
 from stack.policy import Directory, NodeFacts, NodeSet
 from stack.policy.gate import described
 
 FORMAT = "orbitferry-proof"
+VERSION = 2
+"""Proofs of form 1 had the entries about the object alone: that one was left out did not show."""
+
 PROOF_BYTES_MAX = 64 * 1024 * 1024
-ENTRIES_MAX = 100_000
+ENTRIES_MAX = 200_000
+"""Entries in a proof, most of them about other objects: some 60 MiB of it."""
+
+TIME_MS_MAX = 1 << 64
 _SECTION = "docs/audit.md"
 
 Owner = Callable[[NoteKey | None, bytes], tuple[NoteKey, NodeFacts]]
@@ -37,6 +58,8 @@ LIMITS = (
     " or leaves out what it does, is found only where another node or a witness says otherwise.",
     "It does not show what a reader did with the data after opening it, nor what somebody who was"
     " let in has copied by hand, nor who has recorded the ciphertext on the air.",
+    "Nor does it show a copy that was never acknowledged to who sent it, where the taker's log is"
+    " not here.",
     "Where nodes are is what the directory says, or their certificates.  Times are those of the"
     " nodes' clocks.",
 )
@@ -83,11 +106,12 @@ class RestVerdict:
 def judge(
     claim: RestClaim, story: Story, directory: Directory, closed: Mapping[str, int]
 ) -> RestVerdict:
-    """What a story says of a claim; `closed`: of each node up to when (DTN ms) its log is closed by
-    a checkpoint, as far as its entries tell."""
+    """What a story says of a claim; `closed`: of each node up to when (DTN ms) its logs are closed
+    by a checkpoint, as far as their entries tell."""
     verdict = RestVerdict(claim, against=list(story.contradictions), missing=list(story.gaps))
     for stay in story.stays:
-        if stay.since_ms > claim.until_ms or (stay.until_ms or claim.until_ms) < claim.from_ms:
+        until_ms = claim.until_ms if stay.until_ms is None else stay.until_ms
+        if stay.since_ms > claim.until_ms or until_ms < claim.from_ms:
             continue
         verdict.stays.append(stay)
         if not claim.rest.holds(directory.get(stay.node)):
@@ -99,6 +123,8 @@ def judge(
             )
     if not story.entries:
         verdict.missing.append("no log here has ever heard of it")
+    if claim.object.startswith(KEY):
+        verdict.missing.append("where a key is, no log says: only that it was destroyed")
     return verdict
 
 
@@ -106,13 +132,27 @@ def make_proof(
     claim: RestClaim, exports: Sequence[LogExport], directory: Directory, now_ms: int
 ) -> dict[str, Any]:
     """The file, as JSON.  Raises `SecurityError` for a log that does not fit its checkpoints,
-    `DecodeError` for one that is damaged, `LocalError` for one of which too much was pruned."""
-    events = [event for export in exports for event in export.decoded()]
-    about = [event for event in events if whole_of(event.object) == claim.object]
-    nodes = {node for event in about for node in (event.node, event.peer)}
+    `DecodeError` for one that is damaged, `LocalError` for one of which too much was pruned, and
+    where the time that is asked about has more entries than fit."""
+    _check_claim(claim)
+    about = [
+        StoryEntry(event, export.origin, number)
+        for export in exports
+        for number, event in enumerate(export.decoded(), export.base.size)
+        if whole_of(event.object) == claim.object
+    ]
+    nodes = {node for event, _, _ in about for node in (event.node, event.peer)}
     facts = [directory.get(node) for node in sorted(nodes)]
+    begin_ms = made_ms(about) - SKEW_MS
+    logs = [_evidence(each, claim, begin_ms) for each in exports if each.node in nodes]
+    count = sum(len(log["events"]) for log in logs)
+    if count > ENTRIES_MAX:
+        raise LocalError(
+            f"{count} entries, of whatever they are, are from the time that is asked about, and a"
+            f" proof has {ENTRIES_MAX} at most: prove it for a shorter time (--to)"
+        )
     return {
-        FORMAT: 1,
+        FORMAT: VERSION,
         "claim": {
             "object": claim.object,
             "rest": str(claim.rest),
@@ -121,9 +161,17 @@ def make_proof(
         },
         "made_ms": now_ms,
         "nodes": [_facts(each) for each in facts if each is not None],
-        "logs": [_evidence(export, claim.object) for export in exports],
+        "logs": logs,
         "limits": list(LIMITS),
     }
+
+
+def _check_claim(claim: RestClaim) -> None:
+    """Raise `DecodeError` for a claim about no time, or about a part of an object."""
+    if not 0 <= claim.from_ms <= claim.until_ms < TIME_MS_MAX:
+        raise DecodeError("the time that is asked about ends before it begins", _SECTION)
+    if whole_of(claim.object) != claim.object:
+        raise DecodeError(f"{claim.object} is a part: where all of it was is proven", _SECTION)
 
 
 def _facts(node: NodeFacts) -> dict[str, Any]:
@@ -135,13 +183,15 @@ def _facts(node: NodeFacts) -> dict[str, Any]:
     }
 
 
-def _evidence(export: LogExport, name: str) -> dict[str, Any]:
-    """What one log says of an object, with its proofs."""
+def _evidence(export: LogExport, claim: RestClaim, begin_ms: int) -> dict[str, Any]:
+    """What one log says from `begin_ms` on, with its proofs."""
     note = export.newest()
     newest = LogCheckpoint.parse(note.text)
-    tree = export.tree()
+    tree, base = export.tree(), export.base
     if newest.size > tree.size or tree.root(newest.size) != newest.root:
         raise SecurityError(f"{export.origin} is not what its checkpoint says: see `audit verify`")
+    if newest.size <= base.size:
+        raise LocalError(f"{export.origin}: all that a checkpoint covers is pruned, or damaged")
     earlier = []
     for octets in dict.fromkeys((*export.checkpoints, *export.seen)):
         old = LogCheckpoint.parse(SignedNote.parse(octets).text)
@@ -151,31 +201,32 @@ def _evidence(export: LogExport, name: str) -> dict[str, Any]:
             except LocalError:
                 continue  # from before what was pruned
             earlier.append({"note": octets.decode(), "path": [each.hex() for each in path]})
-    indexes = [
-        index
-        for index, event in enumerate(export.decoded(), export.base.size)
-        if index < newest.size and whole_of(event.object) == name
-    ]
+    first, end = _span(export.decoded()[: newest.size - base.size], claim, begin_ms)
+    before = base.copy()
+    before.add(export.events[:first])
+    path = tree.consistency(base.size + end, newest.size)
     return {
         "origin": export.origin,
         "vkey": str(export.key),
         "voucher": base64.b64encode(export.voucher).decode(),
-        "first": export.base.size,
         "checkpoint": note.encode().decode(),
         "earlier": earlier,
-        "entries": [_entry(export, index, newest.size) for index in indexes],
-        "last": _entry(export, newest.size - 1, newest.size),
-    }
-
-
-def _entry(export: LogExport, index: int, size: int) -> dict[str, Any]:
-    path = export.tree().inclusion(index, size)  # raises for what was pruned
-    event = export.events[index - export.base.size]
-    return {
-        "index": index,
-        "event": base64.b64encode(event).decode(),
+        **json_of_peaks(before),
+        "events": [base64.b64encode(event).decode() for event in export.events[first:end]],
         "path": [each.hex() for each in path],
     }
+
+
+def _span(events: Sequence[AuditEvent], claim: RestClaim, begin_ms: int) -> tuple[int, int]:
+    """From which entry on, and up to which, all have to be there: from the last one before the
+    object was made, to the first after the time that is asked about, or the last that tells of the
+    object."""
+    about = [at for at, event in enumerate(events) if whole_of(event.object) == claim.object]
+    until = about[0] if about else len(events) - 1
+    first = next((at for at in range(until, 0, -1) if events[at].time_ms <= begin_ms), 0)
+    least = about[-1] if about else first
+    ends = (at for at in range(least, len(events)) if events[at].time_ms >= claim.until_ms)
+    return first, next(ends, len(events) - 1) + 1
 
 
 def check_proof(
@@ -194,36 +245,93 @@ def check_proof(
     known = {key.name: key for key in keys}
     try:
         fields = json.loads(data)
-        if fields[FORMAT] != 1:
-            raise ValueError
+        if fields[FORMAT] != VERSION:
+            raise DecodeError("a proof of another form: make it again, of the same logs", _SECTION)
         said = fields["claim"]
         rest = NodeSet.parse(str(said["rest"]))
         claim = RestClaim(str(said["object"]), rest, int(said["from_ms"]), int(said["until_ms"]))
+        _check_claim(claim)
         nodes = [_node(each) for each in fields["nodes"]]
         if owner is not None:
             nodes = [_owned(log, owner) for log in fields["logs"]]
-        logs = [NoteKey.parse(str(log["vkey"])).name for log in fields["logs"]]
-        entries: list[StoryEntry] = []
-        closed: dict[str, int] = {}
-        pruned: set[str] = set()
-        for log in fields["logs"]:
-            *found, last = _checked(log, known)
-            entries += found
-            closed[node_of(last.origin)] = last.event.time_ms
-            if int(log.get("first", 0)):  # only turns what is against the claim to what is missing
-                pruned.add(last.origin)
-        if len(entries) > ENTRIES_MAX:
+        if sum(len(log["events"]) for log in fields["logs"]) > ENTRIES_MAX:
+            raise ValueError
+        logs = [_checked(log, known) for log in fields["logs"]]
+        if len({log.origin for log in logs}) < len(logs):
             raise ValueError
     except (ValueError, OverflowError, TypeError, KeyError, AttributeError, RecursionError):
         raise DecodeError("no proof as `orbitferry audit prove` makes it", _SECTION) from None
-    story = story_of(claim.object, entries, closed, pruned=pruned)
     facts = Directory(nodes) if directory is None or owner is not None else directory
-    verdict = judge(claim, story, facts, closed)
+    verdict = _judged(claim, logs, facts)
     if owner is None:
-        verdict.unvouched += [unvouched(log) for log in logs if log not in known]
+        verdict.unvouched += [unvouched(log.origin) for log in logs if log.origin not in known]
         if directory is None:
             verdict.unvouched.append("where the nodes are is the word of who made this proof")
     return verdict
+
+
+def _judged(claim: RestClaim, logs: Sequence[ProvenPart], directory: Directory) -> RestVerdict:
+    """What parts of logs say of a claim, and what in them shows that they do not say all."""
+    entries = [
+        StoryEntry(event, log.origin, number)
+        for log in logs
+        for number, event in enumerate(log.events, log.first)
+        if whole_of(event.object) == claim.object
+    ]
+    extents = {log.origin: Extent.of(log.events) for log in logs}
+    closed: dict[str, int] = {}
+    for origin in {entry.origin for entry in entries}:
+        node, end_ms = node_of(origin), extents[origin].end_ms  # of several the first that ends
+        closed[node] = min(closed.get(node, end_ms), end_ms)
+    nodes = {node_of(log.origin) for log in logs}
+    story = story_of(claim.object, entries, nodes, extents=extents)
+    verdict = judge(claim, story, directory, closed)
+    began_ms = made_ms(entries) - SKEW_MS
+    for log in logs:
+        node = node_of(log.origin)
+        if log.first and extents[log.origin].begin_ms > began_ms:
+            verdict.missing.append(
+                f"what {node} has done since it was made is not all here: pruned, or left out"
+            )
+        if _goes_back(log.events):
+            verdict.missing.append(clock_words(node))
+    verdict.missing += _again(entries, extents, claim.until_ms)
+    verdict.missing[:] = dict.fromkeys(verdict.missing)
+    return verdict
+
+
+def _goes_back(events: Sequence[AuditEvent]) -> bool:
+    """Whether times are not in the order of the entries."""
+    last_ms = 0
+    for event in events:
+        if event.time_ms + SKEW_MS < last_ms:
+            return True
+        last_ms = max(last_ms, event.time_ms)
+    return False
+
+
+def _again(
+    entries: Sequence[StoryEntry], extents: Mapping[str, Extent], until_ms: int
+) -> list[str]:
+    """Who may have got something once more after what is here of its log."""
+    gave, took = Counter[tuple[str, str, str]](), Counter[tuple[str, str, str]]()
+    last: dict[tuple[str, str, str], int] = {}
+    for event, _, _ in entries:
+        if event.has(Act.FORWARDED) and event.time_ms <= until_ms:
+            way = event.node, event.peer, event.object
+            gave[way] += 1
+            last[way] = max(event.time_ms, last.get(way, 0))
+        if event.has(Act.RECEIVED):
+            took[event.peer, event.node, event.object] += 1
+    ends: dict[str, int] = {}
+    for origin, extent in extents.items():
+        ends[node_of(origin)] = max(extent.end_ms, ends.get(node_of(origin), 0))
+    return [
+        f"{taker} may have got {name} again after what is here of its log: export it again"
+        for way, count in gave.items()
+        for giver, taker, name in (way,)
+        if count > took[way] > 0 and ends.get(taker, 0) + SKEW_MS < last[way]
+    ]
 
 
 def unvouched(origin: str) -> str:
@@ -245,8 +353,16 @@ def _owned(log: dict[str, Any], owner: Owner) -> NodeFacts:
     return owner(NoteKey.parse(str(log["vkey"])), voucher)[1]
 
 
-def _checked(log: dict[str, Any], known: Mapping[str, NoteKey]) -> list[StoryEntry]:
-    """The entries about it that a log is proven to have, and the last of all."""
+class ProvenPart(NamedTuple):
+    """Entries of a log that follow one another, as a checkpoint covers them."""
+
+    origin: str
+    first: int
+    events: list[AuditEvent]
+
+
+def _checked(log: dict[str, Any], known: Mapping[str, NoteKey]) -> ProvenPart:
+    """The entries that a log is proven to have from one number on."""
     key = NoteKey.parse(str(log["vkey"]))
     if known.get(key.name, key) != key:
         raise SecurityError(f"{key.name} has another key than the one that is known")
@@ -255,17 +371,14 @@ def _checked(log: dict[str, Any], known: Mapping[str, NoteKey]) -> list[StoryEnt
         _, old = open_checkpoint(str(each["note"]).encode(), key)
         path = [bytes.fromhex(one) for one in each["path"]]
         verify_consistency(old.size, newest.size, old.root, newest.root, path)
-    found = []
-    for each in (*log["entries"], log["last"]):
-        octets = base64.b64decode(each["event"], validate=True)
-        path = [bytes.fromhex(one) for one in each["path"]]
-        index = int(each["index"])
-        verify_inclusion(leaf_hash(octets), index, newest.size, path, newest.root)
-        event: AuditEvent = decode_event(octets)
-        found.append(StoryEntry(event, key.name, index))
-    told = found[:-1]
-    if len({entry.number for entry in told}) != len(told) or found[-1].number != newest.size - 1:
+    peaks = peaks_of_json(log)
+    octets = [base64.b64decode(each, validate=True) for each in log["events"]]
+    part = ProvenPart(key.name, peaks.size, [decode_event(each) for each in octets])
+    peaks.add(octets)
+    path = [bytes.fromhex(one) for one in log["path"]]
+    verify_consistency(peaks.size, newest.size, peaks.root(), newest.root, path)
+    if not octets:  # of no entry nothing says when it was
         raise ValueError
-    if any(entry.event.node != node_of(key.name) for entry in found):
+    if any(event.node != node_of(key.name) for event in part.events):
         raise SecurityError(f"an entry of another node in the log of {node_of(key.name)}")
-    return found
+    return part

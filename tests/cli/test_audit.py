@@ -166,7 +166,9 @@ def test_it_is_proven_that_data_never_rested_abroad(
     assert "It does not show what a reader did with the data after opening it" in words
     (found,) = cli("audit", "verify", out, *known, "--json").json
     assert (found["holds"], found["unvouched"]) == (True, [])
-    out.write_text(out.read_text().replace('"index": 1', '"index": 0', 1))
+    proof = json.loads(out.read_text())
+    proof["logs"][1]["events"].pop()
+    out.write_text(json.dumps(proof))
     assert cli("audit", "verify", out, *known).code == 1
     ran = cli(*asked, "--rest", "KR - role:relay", *span)
     assert ran.code == 1
