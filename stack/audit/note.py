@@ -45,6 +45,8 @@ _KEY = re.compile(r"([^\s+]{1,255})\+([0-9a-f]{8})\+([A-Za-z0-9+/=]{1,128})")
 _SIZE = re.compile("0|[1-9][0-9]{0,18}")
 _SIGNATURE_BYTES = 64
 _TIME_BYTES = 8
+COSIGNATURE_BYTES = _TIME_BYTES + _SIGNATURE_BYTES
+"""Of what a witness signs: when, and the signature (tlog-cosignature)."""
 
 
 class Signature(NamedTuple):

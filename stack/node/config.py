@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
+from stack.audit.note import SIGNATURES_MAX
 from stack.core import toml
 from stack.core.arguments import path_of
 from stack.core.bounds import DayMs, RateBps, Share
@@ -277,7 +278,8 @@ class AuditConfig:
 
     witnesses: tuple[str, ...] = ()
     """Node ids of those who are asked to cosign each checkpoint, which shows a node that tells one
-    story here and another one there.  They say `witness = true`."""
+    story here and another one there.  They say `witness = true`.  At most 63: each signs once under
+    a checkpoint, which has 64 signatures at most."""
 
     witness: bool = False
     """Whether this node cosigns the checkpoints of others: who can send it bundles may have 16 logs
@@ -292,6 +294,9 @@ class AuditConfig:
         check_one_of("events", self.events, ("policy", "all", "none"))
         for number, name in enumerate(self.witnesses):
             check_node_id(f"witnesses[{number}]", name)
+        check_unique((f"witnesses[{n}]", name) for n, name in enumerate(self.witnesses))
+        if len(self.witnesses) >= SIGNATURES_MAX:
+            raise ConfigError("witnesses", f"{len(self.witnesses)} of them", "name 63 at most")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

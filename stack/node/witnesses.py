@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from stack.audit.log import ClosedLog
 from stack.audit.merkle import MerkleTree
-from stack.audit.note import NoteKey, SignedNote, open_checkpoint
+from stack.audit.note import COSIGNATURE_BYTES, NoteKey, SignedNote, open_checkpoint
 from stack.core.errors import DecodeError, SecurityError
 from stack.ports.application import AppPort
 from stack.ports.store import BundleStore, Write
@@ -108,6 +108,9 @@ class Witnesses:
             raise SecurityError("a cosignature of another checkpoint than was asked for")
         mine = f"{witness.rstrip('/')}/audit"
         lines = [line for line in signed.signatures if line.name == mine]
+        if len(lines) != 1 or len(lines[0].octets) != COSIGNATURE_BYTES:
+            # Whatever a witness sends, the checkpoint stays one that can be read.
+            raise SecurityError("one cosignature was asked for")
         place = f"{checkpoint.size:020d}"
         kept = SignedNote.parse(self._store.read(NOTES, place) or note).with_signatures(lines)
         self._port.trace("audit_cosigned", {"witness": witness, "size": checkpoint.size})

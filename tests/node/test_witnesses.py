@@ -13,13 +13,21 @@ import pytest
 from link_models.clock import run_virtual
 from stack.audit.export import LogExport, verify_exports
 from stack.audit.log import log_origin
-from stack.audit.note import LogCheckpoint, NoteKey, NoteSigner, SignedNote
-from stack.core.errors import StoreError
+from stack.audit.note import SIGNATURES_MAX, LogCheckpoint, NoteKey, NoteSigner, SignedNote
+from stack.core.errors import ConfigError, StoreError
 from stack.node.config import AuditConfig, PolicyConfig
 from stack.node.node import Node
-from stack.services.audit import PINNED, checkpoint_message, to_witness, witness_signer
+from stack.services.audit import (
+    COSIGNED,
+    PINNED,
+    AuditService,
+    checkpoint_message,
+    to_witness,
+    witness_signer,
+)
 from stack.services.messages import send_message
 from stack.storage.audit_log import read_log, read_witness
+from stack.wire import cbor
 from tests.node.test_sovereign import AT_HOME, DIRECTORY
 from tests.node.test_two_nodes import SAT, channel, loop
 from tests.node.world import World
@@ -158,3 +166,42 @@ def test_a_node_that_begins_another_history_from_a_backup_is_found(tmp_path: Pat
             assert not verify_exports([log], [], [])[0].problems
 
     run_virtual(main)
+
+
+def test_a_witness_that_sends_more_than_its_signature_spoils_no_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept of it goes into every export: with those of another witness under it too, a note
+    of so many lines could not be read any more."""
+    monkeypatch.setattr(AuditService, "_checkpoint", lambda *_: None)  # the honest one is silent
+    told: list[tuple[str, Any]] = []
+    witness = witness_signer("dtn://sat1/", bytes(32))
+
+    async def main() -> None:
+        _, node = two(tmp_path, told)
+        async with node("gs1") as ground, node("sat1") as satellite:
+            await says(ground, 2)
+            note = SignedNote.parse(ground.port.read("audit", "checkpoint") or b"")
+            good = witness.sign(note.text, 9)
+            many = [good._replace(octets=bytes([each]) * 72) for each in range(SIGNATURES_MAX - 1)]
+            for lines in (many, [good, many[0]], [good._replace(octets=bytes(9))], [], [good]):
+                signed = note.with_signatures(lines).encode()
+                payload = cbor.array((cbor.tstr(COSIGNED), cbor.bstr(signed)))
+                send = [to_witness(satellite.port, "dtn://gs1/", payload)]
+                await satellite.port.commit(send=send)
+                await asyncio.sleep(60)
+        dropped = [fields["why"] for event, fields in told if event == "audit_message_dropped"]
+        assert dropped == ["one cosignature was asked for"] * 4
+        report, _ = verify_exports(
+            [read_log(tmp_path / "gs1"), read_log(tmp_path / "sat1")], [], [witness.key]
+        )
+        assert (report.problems, report.witnesses) == ([], {"dtn://sat1/audit": 4})
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("witnesses", [[f"dtn://w{n}/" for n in range(64)], ["dtn://w/"] * 2])
+def test_no_more_witnesses_are_asked_than_can_sign(witnesses: list[str]) -> None:
+    AuditConfig(witnesses=tuple(f"dtn://w{number}/" for number in range(63)))
+    with pytest.raises(ConfigError, match="witnesses"):
+        AuditConfig(witnesses=tuple(witnesses))
