@@ -186,6 +186,40 @@ def read_export(lines: Iterable[bytes]) -> LogExport:
     return found
 
 
+def merged(exports: Iterable[LogExport]) -> list[LogExport]:
+    """Exports of one log, made one after the other as its beginning was pruned, as one.  Those that
+    do not fit together stay as they are: it is said of each what is wrong."""
+    found: list[LogExport] = []
+    for export in sorted(exports, key=lambda each: (each.parts[0].base.size, each.size)):
+        for at, other in enumerate(found):
+            if (whole := _joined(other, export)) is not None:
+                found[at] = whole
+                break
+        else:
+            found.append(export)
+    return found
+
+
+def _joined(first: LogExport, second: LogExport) -> LogExport | None:
+    """Two exports of a log as one, unless they differ or something is missing in between."""
+    same = (first.origin, first.key) == (second.origin, second.key)
+    if not same or first.earlier or second.earlier:
+        return None
+    ahead = second.base.size - first.base.size
+    here = first.events[ahead:]
+    if second.base.size > first.size or here[: len(second.events)] != second.events[: len(here)]:
+        return None
+    return LogExport(
+        first.origin,
+        first.key,
+        first.base,
+        first.events + second.events[len(here) :],
+        [*dict.fromkeys((*first.checkpoints, *second.checkpoints))],
+        [*dict.fromkeys((*first.seen, *second.seen))],
+        second.voucher or first.voucher,
+    )
+
+
 def _fields(line: bytes, number: int) -> dict[str, Any]:
     if len(line) > LINE_BYTES_MAX:
         raise DecodeError(f"line {number} has {len(line)} octets", _SECTION)
@@ -265,6 +299,7 @@ def _verify(
     except DecodeError as error:
         problems.append(f"an entry that is none: {error}")
     trees = [*map(_tree_of, export.earlier), export.tree()]
+    roots: dict[int, bytes] = {}
     covered = [part.base.size for part in parts]
     for octets in dict.fromkeys(notes):
         try:
@@ -275,7 +310,10 @@ def _verify(
             if key.time_of(note) is None:
                 problems.append("a checkpoint that its key has not signed")
                 continue
-            _compare(checkpoint, trees, covered, report)
+            here = _compare(checkpoint, trees, covered, report)
+            root = roots.setdefault(checkpoint.size, checkpoint.root)
+            if not here and root != checkpoint.root:
+                problems.append(f"it has signed two histories of {checkpoint.size} entries")
             for witness in witnesses:
                 if witness.time_of(note) is not None:
                     size = max(checkpoint.size, report.witnesses.get(witness.name, 0))
@@ -304,21 +342,21 @@ def _tree_of(part: LogPart) -> MerkleTree:
 
 def _compare(
     checkpoint: LogCheckpoint, trees: Sequence[MerkleTree], covered: list[int], report: LogReport
-) -> None:
+) -> bool:
     """Hold a checkpoint against the entries of the part in which it lies, and note up to which that
-    is `covered`."""
+    is `covered`; whether these are here."""
     size = checkpoint.size
     at = next((at for at, tree in enumerate(trees) if size <= tree.size), None)
     if at is None:
         report.problems.append(
             f"it has signed {size} entries, and shows {trees[-1].size}: the others are withheld"
         )
-        return
+        return False
     tree = trees[at]
     try:
         root = tree.root(size)
     except LocalError:
-        return  # from before what was pruned, or within a gap
+        return False  # from before what was pruned, or within a gap
     if root != checkpoint.root:
         report.problems.append(
             f"what it shows is not what it has signed at {size} entries: an entry was altered, or"
@@ -327,3 +365,4 @@ def _compare(
     else:
         report.closed = max(report.closed, size)
         covered[at] = max(covered[at], size)
+    return True

@@ -16,7 +16,7 @@ from stack.audit.event import AuditEvent, decode_event
 from stack.audit.export import LogExport
 from stack.audit.log import node_of
 from stack.audit.merkle import PATH_MAX, leaf_hash, root_by_path
-from stack.audit.note import LogCheckpoint, NoteKey
+from stack.audit.note import NoteKey
 from stack.core.errors import DecodeError, SecurityError
 from stack.core.train import Buffer
 from stack.cose import HeaderLabel, Sign1, SigningKey, VerifyingKey, decode_sign1, sign1, values
@@ -34,6 +34,7 @@ VOUCHER: Final = "voucher.bin"
 """The file beside statements that has the word of their node on the key of its log."""
 
 RECEIPTS_MAX = 16
+STATEMENT_BYTES_MAX = 128 * 1024
 _SECTION = "RFC 9942 §5.2"
 
 
@@ -69,10 +70,9 @@ def make_receipt(export: LogExport, number: int, size: int, key: SigningKey) -> 
     )
 
 
-def make_statement(export: LogExport, number: int, key: SigningKey) -> bytes:
-    """An entry as a Signed Statement with its receipt, by the last checkpoint.  Raises as
-    `make_receipt`, and `SecurityError` for an entry that none covers yet."""
-    size = LogCheckpoint.parse(export.newest().text).size
+def make_statement(export: LogExport, number: int, key: SigningKey, size: int) -> bytes:
+    """An entry as a Signed Statement with its receipt, by the checkpoint of `size` entries.  Raises
+    as `make_receipt`, and `SecurityError` for an entry that this one does not cover yet."""
     if number >= size:
         raise SecurityError(f"entry {number} is not closed by a checkpoint yet")
     return sign1(
@@ -94,12 +94,18 @@ def _claims(issuer: str, event: AuditEvent) -> dict[values.Label, values.Value]:
 def verify_statement(octets: Buffer, log: NoteKey) -> Proven:
     """What a statement says, if the log of this key has it.  Raises `DecodeError`,
     `SecurityError`."""
+    if len(octets) > STATEMENT_BYTES_MAX:
+        raise DecodeError(f"a statement of {len(octets)} octets", _SECTION)
     key = VerifyingKey(Ed25519PublicKey.from_public_bytes(log.public))
     statement = decode_sign1(octets)
     entry = statement.verify(key)
     event = decode_event(entry)
     if event.node != node_of(log.name):
         raise SecurityError(f"an entry of {event.node}, signed by the log of {node_of(log.name)}")
+    kind = statement.headers.protected.get(HeaderLabel.CONTENT_TYPE)
+    claims = statement.headers.protected.get(CWT_CLAIMS)
+    if kind != CONTENT_TYPE or claims != _claims(event.node, event)[CWT_CLAIMS]:
+        raise SecurityError("its header says something else of the entry than the entry does")
     receipts = statement.headers.unprotected.get(RECEIPTS)
     if not isinstance(receipts, Sequence) or not 0 < len(receipts) <= RECEIPTS_MAX:
         raise DecodeError("a statement without receipts", _SECTION)

@@ -39,6 +39,7 @@ from stack.cli.simulate import loopback, swarm
 from stack.cli.traffic import cancel, job, ping, receive, send, transfers
 from stack.core.errors import ConfigError, MissingExtraError, OrbitferryError
 from stack.core.extras import missing_extra
+from stack.core.units import printable
 from stack.node.control.protocol import ControlError
 
 PROGRAM = "orbitferry"
@@ -233,8 +234,10 @@ def _report(error: Exception, *, as_json: bool) -> int:
     kind, message, remedy, code = _described(error)
     if as_json:
         emit({"error": {"kind": kind, "message": message, "remedy": remedy}})
-    help_text = "\n" in message  # a group without a command shows its help
-    note(message if help_text else f"{PROGRAM}: {message}" + (f"; {remedy}" if remedy else ""))
+    if type(error).__name__ == "NoArgsIsHelpError":  # a group without a command shows its help
+        note(message)
+    else:  # there may be words of others in it
+        note(printable(f"{PROGRAM}: {message}" + (f"; {remedy}" if remedy else "")))
     return code
 
 

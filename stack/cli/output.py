@@ -56,7 +56,9 @@ def answer(result: Mapping[str, Any], as_json: bool, text: str) -> None:
 
 
 def say_wrapped(text: str) -> None:
-    """A sentence of result: folded between words on a terminal, one line in a pipe."""
+    """A sentence of result: folded between words on a terminal, one line in a pipe.  What names of
+    others are in it does nothing to a terminal."""
+    text = printable(text)
     if sys.stdout.isatty():
         width = shutil.get_terminal_size().columns
         text = textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False)

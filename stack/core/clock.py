@@ -24,6 +24,10 @@ FOREVER_MS = 1 << 47
 """DTN time at which contacts end that have no end (the year 6459)."""
 
 
+_LAST_MS = 252_455_615_999_999
+"""The end of the year 9999, the last one that dates are written of."""
+
+
 class Clock(Protocol):
     """What gives a node its time; real, virtual or drifting."""
 
@@ -55,6 +59,9 @@ def dtn_from_iso(text: str) -> int:
 
 
 def dtn_to_iso(dtn_ms: int) -> str:
-    """DTN time as ``2026-01-01T00:00:00.000Z``."""
+    """DTN time as ``2026-01-01T00:00:00.000Z``.  Others may claim any: what is beyond the year 9999
+    is the end of that."""
+    if dtn_ms > _LAST_MS:
+        return "9999-12-31T23:59:59.999Z"
     moment = datetime.datetime.fromtimestamp(unix_from_dtn(dtn_ms), datetime.UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

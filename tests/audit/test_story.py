@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stack.audit.event import Act, encode_event, label_digest
-from stack.audit.export import LogExport, read_export, verify_exports
+from stack.audit.export import LogExport, merged, read_export, verify_exports
 from stack.audit.note import WITNESS_KEY, NoteSigner, SignedNote
 from stack.audit.proof import check_proof, make_proof
 from stack.audit.story import Story, stories
@@ -289,6 +289,43 @@ def test_a_split_view_is_found_by_what_another_node_has_seen() -> None:
     witness.seen += true.checkpoints
     (problem,) = verify_exports([shown, witness], [], [])[0].problems
     assert "one history here and another one there" in problem
+
+
+def test_two_histories_of_what_is_not_here_any_more_are_found() -> None:
+    """Nothing that is here is covered by either checkpoint: they contradict one another."""
+    said = [event("gs1", hour, Act.REFUSED) for hour in range(8)]
+    log = exported("gs1", said, pruned=4)
+    assert not verify_exports([log], [], [])[0].problems
+    for other in (said[:2], [event("gs1", hour, Act.OPENED) for hour in range(2)]):
+        log.seen += exported("gs1", other).checkpoints
+    assert verify_exports([log], [], [])[0].problems == ["it has signed two histories of 2 entries"]
+
+
+def test_exports_of_one_log_go_together() -> None:
+    """One of each month: what the later one has pruned is in the earlier one."""
+    said = journey()
+    first = exported("relay", said["relay"][:1])
+    later = [*said["relay"], event("relay", 9, Act.REFUSED, label=b"", name="job:1")]
+    (whole,) = merged([exported("relay", later, pruned=1), first, exported("relay", said["relay"])])
+    assert (whole.base.size, len(whole.events), len(whole.checkpoints)) == (0, 3, 3)
+    assert not verify_exports([whole], [], [])[0].problems
+    logs = [exports(said)[0], whole, exports(said)[2]]
+    (story,) = [each for each in stories(logs, DIRECTORY) if each.object == BUNDLE]
+    assert story.sound
+    assert check_proof(json.dumps(make_proof(CLAIM, logs, DIRECTORY, T0)).encode()).fits
+    # One that is missing between two, or one with another history, is not passed over.
+    assert len(merged([first, exported("relay", later, pruned=2)])) == 2
+    forked = exported("relay", [event("relay", 5, Act.REFUSED), *later[1:]])
+    logs = merged([first, forked])
+    assert len(logs) == 2
+    assert all(each.problems for each in verify_exports(logs, [], []))
+
+
+def test_a_log_that_is_given_twice_tells_its_story_once() -> None:
+    logs = exports(journey())
+    (story,) = [each for each in stories([*logs, logs[1]], DIRECTORY) if each.object == BUNDLE]
+    assert story.sound
+    assert len(story.entries) == 6
 
 
 @settings(max_examples=60)

@@ -21,6 +21,7 @@ from stack.cli.audit.vouching import (
     is_proof,
     log_keys,
     owner_by,
+    read_at_most,
     read_directory,
     read_exports,
     report_row,
@@ -29,7 +30,7 @@ from stack.cli.audit.vouching import (
 )
 from stack.cli.common import FAILED, CommandError, Json, ends_with, time_of
 from stack.cli.output import emit, note, say, say_wrapped
-from stack.core.units import count_text
+from stack.core.units import count_text, printable
 
 if TYPE_CHECKING:
     from stack.audit.export import LogExport
@@ -139,15 +140,18 @@ def verify(
       orbitferry audit verify proof.json --trust domain --json
       orbitferry audit verify kiruna.receipts/*.cose --trust domain
     """
-    from stack.audit.proof import check_proof
+    from stack.audit.proof import PROOF_BYTES_MAX, check_proof
 
     owner = None if trust is None else owner_by(believed(trust))
-    if paths[0].suffix == ".cose":
+    if any(path.suffix == ".cose" for path in paths):
         _verify_statements(paths, keys, owner, as_json)
         return
-    if len(paths) == 1 and is_proof(paths[0]):
+    if any(map(is_proof, paths)):
+        if len(paths) > 1:
+            raise CommandError("a proof is checked by itself", "give one file")
         known = read_directory(directory)
-        verdict = check_proof(paths[0].read_bytes(), log_keys(keys), owner, known)
+        data = read_at_most(paths[0], PROOF_BYTES_MAX)
+        verdict = check_proof(data, log_keys(keys), owner, known)
         _answer(verdict, unvouched, as_json)
         return
     _, reports = checked_exports(paths, keys, owner, witnesses)
@@ -157,7 +161,9 @@ def verify(
         for report in reports:
             say(
                 f"{report.origin}: {count_text(report.entries, 'entry')}, {report.closed} closed "
-                "by a checkpoint" + (f", {report.open} not yet" if report.open else "")
+                "by a checkpoint"
+                + (f", {report.open} not yet" if report.open else "")
+                + (f"; the first {report.first} are not here" if report.first else "")
             )
             for name, size in report.witnesses.items():
                 say(f"  {name} has seen {size} of them")
@@ -178,8 +184,9 @@ def _write_receipts(folder: Path, log: LogExport, into: Path) -> None:
 
     make_folder(into)
     key = log_key(read_secret(folder))
-    for number in range(log.base.size, LogCheckpoint.parse(log.newest().text).size):
-        (into / f"{number}.cose").write_bytes(make_statement(log, number, key))
+    size = LogCheckpoint.parse(log.newest().text).size
+    for number in range(log.base.size, size):
+        (into / f"{number}.cose").write_bytes(make_statement(log, number, key, size))
     if log.voucher:
         (into / VOUCHER).write_bytes(log.voucher)
 
@@ -188,7 +195,7 @@ def _verify_statements(
     paths: list[Path], keys: list[str], owner: Owner | None, as_json: bool
 ) -> None:
     from stack.audit.log import node_of
-    from stack.audit.receipt import verify_statement
+    from stack.audit.receipt import STATEMENT_BYTES_MAX, verify_statement
     from stack.core.errors import SecurityError
 
     if len(keys) > 1 or not (keys or owner):
@@ -201,13 +208,14 @@ def _verify_statements(
         key = known if owner is None else owner(known, _voucher(path.parent))[0]
         assert key is not None
         try:
-            proven = verify_statement(path.read_bytes(), key)
+            proven = verify_statement(read_at_most(path, STATEMENT_BYTES_MAX), key)
         except SecurityError as error:
             raise SecurityError(f"{path}: not by the log of {node_of(key.name)}: {error}") from None
         event = proven.event
         found.append({"file": str(path), "object": event.object, "acts": event.names})
         if not as_json:
-            say(f"{path}: {', '.join(event.names)}: {event.object}: entry {proven.number}")
+            words = f"{path}: {', '.join(event.names)}: {event.object}: entry {proven.number}"
+            say(printable(words))
     if as_json:
         emit({"statements": found})
 
@@ -365,7 +373,8 @@ def _answer(verdict: RestVerdict, accepted: bool, as_json: bool) -> None:
     else:
         for each in verdict.stays:
             until = "(still)" if each.until_ms is None else dtn_to_iso(each.until_ms)
-            say(f"{each.node}: {each.object} from {dtn_to_iso(each.since_ms)} to {until}")
+            words = f"{each.node}: {each.object} from {dtn_to_iso(each.since_ms)} to {until}"
+            say(printable(words))
         for why in verdict.against:
             say_wrapped(f"AGAINST: {why}")
         for why in verdict.missing:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stack.cli.output import say, say_wrapped, table
+from stack.core.units import printable
 
 if TYPE_CHECKING:
     from stack.audit.story import Story
@@ -56,7 +57,7 @@ def stay_row(stay: Any) -> dict[str, Any]:
 
 def tell(story: Story) -> None:
     """A story in words."""
-    say(story.object)
+    say(printable(story.object))
     rows = [entry_row(each) for each in story.entries]
     table(
         ("time", "node", "what", "peer", "detail"),
@@ -93,6 +94,6 @@ def write_csv(path: Path, stories: list[Story], vouched_by: Mapping[str, str]) -
 
 def _plain(value: object) -> object:
     """A cell that no spreadsheet takes for a formula: names come from peers."""
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t"):
+    if isinstance(value, str) and value.lstrip()[:1] in ("=", "+", "-", "@"):
         return "'" + value
     return value

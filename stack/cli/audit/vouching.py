@@ -145,16 +145,22 @@ def report_row(report: LogReport) -> dict[str, Any]:
 
 
 def read_exports(paths: list[Path]) -> list[LogExport]:
-    """Logs from their files."""
-    from stack.audit.export import read_export
+    """Logs from their files: of several of one log what is in all of them together."""
+    from stack.audit.export import LINE_BYTES_MAX, merged, read_export
 
     if len(paths) > EXPORTS_MAX:
         raise CommandError(f"{len(paths)} files", f"give {EXPORTS_MAX} at most")
     found = []
     for path in paths:
         with _named(path), path.open("rb") as file:
-            found.append(read_export(file))
-    return found
+            found.append(read_export(iter(partial(file.readline, LINE_BYTES_MAX + 1), b"")))
+    return merged(found)
+
+
+def read_at_most(path: Path, size: int) -> bytes:
+    """A file, and of one that is larger than `size` as much as shows that it is."""
+    with path.open("rb") as file:
+        return file.read(size + 1)
 
 
 @contextlib.contextmanager
