@@ -290,6 +290,7 @@ class AuditConfig:
     (`orbitferry audit export`): without them nothing can be told of what they were about."""
 
     def __post_init__(self) -> None:
+        """Raises `ConfigError` for more witnesses than can sign."""
         check_bounds(self)
         check_one_of("events", self.events, ("policy", "all", "none"))
         for number, name in enumerate(self.witnesses):

@@ -21,6 +21,7 @@ THREATS = (
     "disk thief",
     "quantum recorder",
     "dishonest witness",
+    "dishonest prover",
     "federated domain",
     "denial by exhaustion",
 )
