@@ -46,7 +46,7 @@ def make_authenticator(
     if chosen is not None:
         return Authenticator(*chosen, entropy)
     member = keys.elsewhere is not ours
-    if wanted == "on" and not _foreign(config, keys):
+    if wanted == "on" and not is_foreign(config, keys):
         remedy = (
             "enrol with an answer that has keys" if member else "make one: `orbitferry keys new`"
         )
@@ -60,19 +60,30 @@ def make_authenticator(
 
 def follow(authenticator: Authenticator, config: LinkConfig, node: str, keys: KeyRing) -> None:
     """Have what `make_authenticator` made sign and verify with the keys that are there now.  Where
-    none is left it keeps the last ones: that switches nothing off.  Where the neighbour is now of
-    another domain it lets go of them: the link is open with "auto", and shut with "on"."""
+    the last one is gone the link is shut: a key that was taken out serves nobody any more, and
+    what is missing switches no authentication off.  Where the neighbour is now of another domain
+    the link is open with "auto", and shut with "on"."""
     if config.authentication == "null":
         return
     chosen = _chosen(config, node, keys)
     if chosen is not None:
         authenticator.change(*chosen)
-    elif _foreign(config, keys):
+    elif is_foreign(config, keys):
         authenticator.let_go(_without(config))
+    elif authenticator.state == "keyed":
+        authenticator.let_go("shut")
 
 
-def _foreign(config: LinkConfig, keys: KeyRing) -> bool:
+def is_foreign(config: LinkConfig, keys: KeyRing) -> bool:
+    """Whether the neighbour is of another domain, so that no key of this one serves it."""
     return keys.elsewhere(str(Eid.parse(config.peer))) is not None
+
+
+def is_shut_by(authenticator: Authenticator, config: LinkConfig, node: str, keys: KeyRing) -> bool:
+    """Whether `follow` would shut a link that passes something now, as these keys have none for
+    it."""
+    keyed = config.authentication != "null" and authenticator.state == "keyed"
+    return keyed and not is_foreign(config, keys) and _chosen(config, node, keys) is None
 
 
 def _without(config: LinkConfig) -> Literal["open", "shut"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -39,6 +39,9 @@ class Reloaded(NamedTuple):
     reordered: bool
     """Others come first than before: of those that fit, the first one sends."""
 
+    shut: tuple[str, ...]
+    """The neighbours for whom no `ltp` key is left: nothing passes on their links any more."""
+
 
 class NodeKeys:
     """The key ring of one node, and how often each key of it has encrypted."""
@@ -62,6 +65,8 @@ class NodeKeys:
         self.use = open_use(Path(config.data_dir), trace)
         self._data_dir = Path(config.data_dir)
         self.distribution: KeyDistribution | None = None
+        self.shut_by: Callable[[KeyRing], tuple[str, ...]] = lambda _: ()
+        """The neighbours to whom other keys would shut a link; the node says so."""
 
     def follow(self, config: NodeConfig, member: Membership, environment: Environment) -> None:
         """Have the epochs of the domain from here on, where they are distributed.  Raises
@@ -117,10 +122,13 @@ class NodeKeys:
             tuple(name for name in before if name not in now),
             tuple(name for name in both if _TOLD(before[name]) != _TOLD(now[name])),
             both != [name for name in before if name in now],
+            # A domain's links have its keys, which no key file takes away.
+            () if self._is_member else self.shut_by(KeyRing(found, self.ring.own)),
         )
         if not dry_run:
             (self.ring.change_lasting if self._is_member else self.ring.change)(found)
-            fields = {name: " ".join(getattr(told, name)) for name in ("new", "gone", "changed")}
+            names = ("new", "gone", "changed", "shut")
+            fields = {name: " ".join(getattr(told, name)) for name in names}
             self._trace("keys_reloaded", {"keys": len(now), **fields})
         return told
 

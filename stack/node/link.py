@@ -34,7 +34,7 @@ from stack.engines.ltp.driver import LtpDriver, Shim
 from stack.node.arrivals import store_each
 from stack.node.config import LinkConfig
 from stack.node.driver import BundleDriver
-from stack.node.guard import Guard, is_trusted
+from stack.node.guard import Guard, is_foreign, is_shut_by, is_trusted
 from stack.node.neighbour import Neighbour
 from stack.node.refusals import Refusals
 from stack.ports.datagram import DatagramPort
@@ -419,8 +419,17 @@ def rekey(links: Mapping[str, Link], node: str, keys: KeyRing) -> set[str]:
     for link in links.values():
         if link.guard is not None and link.guard.follow(link.config, node, keys):
             link.trusted = is_trusted(link.config, link.guard.authenticator)
-            link.neighbour.rekeyed(link.guard.state)
+            link.neighbour.rekeyed(link.guard.state, foreign=is_foreign(link.config, keys))
     return {link.peer for link in links.values() if not link.trusted}
+
+
+def shut_by(links: Mapping[str, Link], node: str, keys: KeyRing) -> tuple[str, ...]:
+    """The neighbours to whom `rekey` would shut a link, as these keys have none for it."""
+    return tuple(
+        link.peer
+        for link in links.values()
+        if link.guard is not None and is_shut_by(link.guard.authenticator, link.config, node, keys)
+    )
 
 
 def unheard(links: Mapping[str, Link]) -> set[str]:

@@ -20,6 +20,12 @@ AUTHENTICATION: Final = {
 
 SHUT: Final = 'set authentication = "auto", and start this node anew'
 
+GONE: Final = "the key file has no ltp key for {} any more: nothing passes on this link"
+GONE_REMEDY: Final = (
+    "put one into the key file, and run `orbitferry keys reload`; a peer that does not know RFC "
+    '5327 needs authentication = "off", and a start of this node'
+)
+
 
 class Neighbour:
     """Tells, once for each, of datagrams that are dropped since the configuration does not know
@@ -29,7 +35,7 @@ class Neighbour:
         self._config = config
         self._trace = trace
         self._unauthentic: set[str] = set()
-        self._shut = False
+        self._shut = ""
         self.hints: list[str] = []
         """What was dropped and what to change, in the order in which it came up."""
 
@@ -62,19 +68,21 @@ class Neighbour:
                     f"link_{kind}", {"link": self._config.name, "why": why, "remedy": remedy}
                 )
 
-    def rekeyed(self, state: str) -> None:
+    def rekeyed(self, state: str, *, foreign: bool = True) -> None:
         """The link's authentication is in another state since keys or trust have changed, or was
-        shut from the start."""
-        self._shut = state == "shut"
-        fields = {"link": self._config.name, "state": state}
-        fields["why"] = AUTHENTICATION[state].format(self._config.peer)
-        self._trace("link_authentication", fields | ({"remedy": SHUT} if state == "shut" else {}))
+        shut from the start; `foreign`: the neighbour is of another domain."""
+        shut = state == "shut"
+        text, remedy = (AUTHENTICATION[state], SHUT) if foreign or not shut else (GONE, GONE_REMEDY)
+        why = text.format(self._config.peer)
+        self._shut = f"{why} ({remedy})" * shut
+        fields = {"link": self._config.name, "state": state, "why": why}
+        self._trace("link_authentication", fields | ({"remedy": remedy} if shut else {}))
 
     def authentication(self, counters: Mapping[str, int], state: str = "keyed") -> list[str]:
         """What to say of the segments that were not authentic, by the guard's counters and
         state."""
         if state == "shut":
-            return [f"{AUTHENTICATION[state].format(self._config.peer)} ({SHUT})"]
+            return [self._shut]
         if state == "open":
             return []
         kinds = [kind for kind in ("unsigned", "forged") if counters[kind]]

@@ -29,7 +29,7 @@ from stack.node.figures import figures
 from stack.node.identity import Membership, make_gate
 from stack.node.keys import NodeKeys
 from stack.node.link import SPACE as LTP_SPACE
-from stack.node.link import Link, rekey, unheard
+from stack.node.link import Link, rekey, shut_by, unheard
 from stack.node.scrubbing import Scrubbing
 from stack.node.trace import Sinks, make_sinks
 from stack.node.upkeep import Upkeep
@@ -173,6 +173,7 @@ class Node:
             link.recover(notes, clock.now())
             self.links[link_config.name] = link
         keys.on_change(lambda: agent.share(rekey(self.links, config.id, keys)))
+        self.keys.shut_by = lambda ring: shut_by(self.links, config.id, ring)
         driver.run_pending()
         self._follow(stack, plan)
         self.services = Services(self.port, config.services, Path(config.data_dir), self._handlers)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from interop.machines.ports import free_ports
 from stack.audit.export import LogExport, read_export
 from stack.audit.note import LogCheckpoint, NoteSigner
 from stack.audit.receipt import VOUCHER, log_key, make_statement
@@ -175,7 +176,7 @@ def test_a_node_with_a_key_file_has_no_epochs(cli: Cli, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_key_file_is_read_anew(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    path = write_config(tmp_path, "gs1")
+    path = write_config(tmp_path, "gs1", peer="sat1", ports=free_ports(2))
     assert cli("keys", "new", "next.toml").code == 0
     old, new = (Path(name).read_text() for name in ("keys.toml", "next.toml"))
     with running_node(path):
@@ -192,3 +193,10 @@ def test_a_key_file_is_read_anew(cli: Cli, tmp_path: Path, monkeypatch: pytest.M
         Path("keys.toml").write_text("[[key]")
         wrong = cli("keys", "reload", "-n", path)
         assert (wrong.code, "keys.toml" in wrong.err, "line 1" in wrong.err) == (2, True, True)
+        Path("keys.toml").write_text(old.rpartition("[[key]]")[0])
+        shut = cli("keys", "reload", "-n", path)
+        assert "no ltp key for dtn://sat1/ is left: nothing passes on its link" in " ".join(
+            shut.out.split()
+        )
+        (link,) = cli("status", "-n", path, "--json").json[0]["links"]
+        assert link["state"] == "shut"

@@ -18,7 +18,14 @@ from stack.engines.ltp.ciphersuites import hmac_key
 from stack.fec.config import FecConfig
 from stack.node.build import make_router_config, under_fec
 from stack.node.config import LinkConfig, NodeConfig, SecurityConfig
-from stack.node.guard import Guard, follow, is_trusted, make_authenticator, under_extensions
+from stack.node.guard import (
+    Guard,
+    follow,
+    is_shut_by,
+    is_trusted,
+    make_authenticator,
+    under_extensions,
+)
 from stack.node.neighbour import Neighbour
 from stack.routing.config import consumption
 from stack.security.keys import Key, KeyRing, link_key, parse_keys
@@ -125,14 +132,23 @@ def test_a_link_follows_of_what_domain_its_neighbour_is(wanted: str, left: str) 
     assert passing() == ([bare], [], [bare])
 
 
-def test_keys_that_are_gone_switch_nothing_off() -> None:
-    guard, theirs = authenticator(link(B), A, RING), authenticator(link(A), B, RING)
+@pytest.mark.parametrize("wanted", ["auto", "on"])
+def test_keys_that_are_gone_serve_nobody_and_switch_nothing_off(wanted: str) -> None:
+    config = link(B, wanted)
+    guard, theirs = authenticator(config, A, RING), authenticator(link(A), B, RING)
     assert guard is not None
     assert theirs is not None
-    follow(guard, link(B), A, KeyRing(()))
-    assert guard.state == "keyed"
-    assert theirs.verify(sign(guard, single(SEGMENT))) == [single(SEGMENT)]
-    assert guard.verify(sign(theirs, single(SEGMENT))) == [single(SEGMENT)]
+    bare, layer = single(SEGMENT), Guard(guard, None, lambda _: None)
+    assert not is_shut_by(guard, config, A, RING)
+    assert is_shut_by(guard, config, A, KeyRing(()))
+    assert layer.follow(config, A, KeyRing(()))
+    assert guard.state == "shut"
+    assert not is_shut_by(guard, config, A, KeyRing(()))
+    assert not is_trusted(config, guard)
+    assert layer.protect([bare], 0) == []
+    assert layer.recover(bare, 0) == layer.recover(sign(theirs, bare), 0) == []
+    assert layer.follow(config, A, RING)
+    assert layer.recover(sign(theirs, bare), 0) == [bare]
 
 
 def test_a_member_of_a_domain_leaves_room_for_keys_that_may_come() -> None:

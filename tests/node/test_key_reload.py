@@ -12,9 +12,9 @@ from link_models.clock import run_virtual
 from stack.core.errors import ConfigError
 from stack.node.node import Node
 from stack.security import new_key_file
-from stack.services.messages import send_message
+from stack.services.messages import Mailbox, send_message
 from tests.node.test_link_keys import OPTIONS, a_message_crosses, dropped
-from tests.node.test_two_nodes import channel, loop
+from tests.node.test_two_nodes import SAT, channel, loop
 from tests.node.world import SeededEntropy, World
 from tests.security.test_pinned import Folder
 from tests.security.test_pinned_chains import LISTED, chain, lists_of
@@ -68,7 +68,8 @@ def test_a_secret_changes_without_a_gap(tmp_path: Path, monkeypatch: pytest.Monk
                     told.append(would[1:])
                     await a_message_crosses(ground, satellite)
             fresh, past = (tuple(f"{name}-{kind}" for kind in KINDS) for name in ("next", "test"))
-            added, moved, taken = (fresh, (), (), False), ((), (), (), True), ((), past, (), False)
+            added, moved = (fresh, (), (), False, ()), ((), (), (), True, ())
+            taken = ((), past, (), False, ())
             assert told == [added, added, moved, moved, taken, taken]
             assert satellite.keys.table()[0]["id"] == "next-aes"
             assert dropped(ground) == dropped(satellite) == 0
@@ -98,6 +99,46 @@ def test_a_link_gets_its_first_key(tmp_path: Path, monkeypatch: pytest.MonkeyPat
                 assert node.keys.reload().new == ("test-ltp",)
             await a_message_crosses(ground, sat)
             assert ground.counters()["link.sat1.auth.signed"] > 70
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("authentication", ["auto", "on"])
+def test_a_link_whose_last_key_is_taken_out_is_shut_until_it_gets_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, authentication: str
+) -> None:
+    """Who has learnt the secret gets nothing in any more, and nothing passes without one."""
+    monkeypatch.chdir(tmp_path)
+
+    async def main() -> None:
+        world = World(loop(), tmp_path)
+        shared = (tmp_path / "keys.toml").read_text()
+        without = shared[: shared.index('id = "test-ltp"')].rpartition("[[key]]")[0]
+        nodes = pair(world, **OPTIONS | {"authentication": authentication})
+        async with nodes[0] as ground, nodes[1] as satellite:
+            await a_message_crosses(ground, satellite)
+            write(world, "sat1", without)
+            before = satellite.keys.ring.keys
+            would = satellite.keys.reload(dry_run=True)
+            assert (would.gone, would.shut) == (("test-ltp",), ("dtn://gs1/",))
+            assert satellite.keys.ring.keys is before
+            await a_message_crosses(ground, satellite)
+            assert satellite.keys.reload() == would
+            link = satellite.links["gs1"]
+            assert link.state == "shut"
+            assert not link.trusted
+            assert "no ltp key for dtn://gs1/ any more" in link.hints[0]
+            verified = satellite.counters()["link.gs1.auth.verified"]
+            await send_message(ground.port, SAT.with_service("messages"), b"later")
+            await ground.port.sleep(10.0)
+            assert satellite.counters()["link.gs1.auth.verified"] == verified
+            assert satellite.keys.reload().shut == ()  # it is shut already
+            write(world, "sat1", shared)
+            assert satellite.keys.reload().shut == ()
+            async with Mailbox(satellite.port) as mailbox:
+                delivery = await mailbox.receive()
+                assert bytes(delivery.payload) == b"later"
+                await mailbox.done(delivery)
 
     run_virtual(main)
 
@@ -156,9 +197,9 @@ def test_a_revocation_list_that_is_brought_holds(tmp_path: Path) -> None:
         folder.key("public", path[0].pem, LISTED)
         pinned = folder.keys()[-1].id
         async with world.node("gs1", [world.link("gs1", "sat1")]) as node:
-            assert node.keys.reload()[1:] == ((), (), (), False)
+            assert node.keys.reload()[1:] == ((), (), (), False, ())
             folder.write("lists.pem", lists_of(path, 7))
-            assert node.keys.reload()[1:] == ((), (), (pinned,), False)
+            assert node.keys.reload()[1:] == ((), (), (pinned,), False, ())
             refusal = node.keys.ring.refusal(node.keys.ring.keys[-1])
             assert "CN=ca0 has revoked that of CN=exit" in str(refusal)
 

@@ -68,10 +68,13 @@ def reload(node: NodePath = None, dry_run: DryRun = False, as_json: Json = False
     if as_json:
         emit(told)
         return
-    kinds = ("new", "gone", "changed")
+    kinds, passes = ("new", "gone", "changed"), "would pass" if dry_run else "passes"
     news = [f"{kind}: {', '.join(told[kind])}" for kind in kinds if told[kind]]
     if told["reordered"]:
         news.append("in another order")
+    news += [
+        f"no ltp key for {peer} is left: nothing {passes} on its link" for peer in told["shut"]
+    ]
     begin = "the node would have" if dry_run else "the node has"
     say_wrapped(
         f"{begin} {count_text(len(told['keys']), 'key')}, {'; '.join(news) or 'the same as before'}"
