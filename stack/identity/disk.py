@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from stack.core.errors import ConfigError, DecodeError, SecurityError
 from stack.core.private import FOLDER_MODE, FRESH, discard, erase, make_folder, write_file
@@ -36,6 +39,11 @@ Passphrase = Callable[[], bytes]
 """Gives the passphrase of a key file, when it has one, or the PIN of a token."""
 
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_Placed = TypeVar("_Placed", bound="Placed")
+
+
 @dataclass(frozen=True, slots=True)
 class NewKey:
     """A signing key that was made for a folder, in a file to come or in a token."""
@@ -49,20 +57,70 @@ class NewKey:
 
 
 @contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Have a folder to oneself: what another command does there, which reads and then writes, is
+    over before, or begins after.  Waits for it; a kill leaves nothing behind.  Raises
+    `ConfigError`."""
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        remedy = "is it the right folder?"
+        raise ConfigError(str(folder), error.strerror or str(error), remedy) from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+class Placed(Protocol):
+    """What has a folder."""
+
+    path: Path
+
+
+def by_itself(
+    method: Callable[Concatenate[_Placed, _P], _R],
+) -> Callable[Concatenate[_Placed, _P], _R]:
+    """A method that reads the folder of its object and then writes there: `alone`."""
+
+    @wraps(method)
+    def wrapped(placed: _Placed, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with alone(placed.path):
+            return method(placed, *args, **kwargs)
+
+    return wrapped
+
+
+@contextmanager
 def new_key(
     folder: Path,
     algorithm: str,
     passphrase: bytes,
     entropy: Entropy,
+    check_new: Callable[[], None],
     token: str = "",
     label: str = "",
 ) -> Iterator[NewKey]:
-    """A fresh signing key for a folder that has none, and is made if it is not there.  The key is
-    in `token`, a URI, of which `passphrase` is the PIN, if there is one.  When the block fails, key
-    and files with secrets are gone again.  Raises `ConfigError`, `MissingExtraError`."""
+    """A fresh signing key for a folder that has none, as `check_new` sees to, and is made if it is
+    not there.  The key is in `token`, a URI, of which `passphrase` is the PIN, if there is one.
+    Within the block nobody else changes the folder.  When it fails, key and files with secrets are
+    gone again.  Raises `ConfigError`, `MissingExtraError`."""
     if algorithm not in ALGORITHMS:
         raise ConfigError("algorithm", f"no key is {algorithm}", f"one of {', '.join(ALGORITHMS)}")
-    with _made(folder, algorithm, passphrase, entropy, token, label) as made:
+    opened = _opened(token, algorithm, passphrase) if token else None
+    with ExitStack() as stack:
+        if opened is not None:
+            stack.push(lambda kind, *_: opened.close() if kind else None)
+        new_folder(folder)
+        stack.enter_context(alone(folder))
+        check_new()
+        if opened is None:
+            key = SigningKey.generate(ALGORITHMS[algorithm], entropy).key
+            assert isinstance(key, SigningPrivateKey)
+            made = NewKey(key, passphrase)
+        else:
+            made = stack.enter_context(_in_token(folder, opened, algorithm, entropy, label))
         try:
             yield made
         except BaseException:
@@ -71,23 +129,19 @@ def new_key(
             raise
 
 
-@contextmanager
-def _made(
-    folder: Path, algorithm: str, passphrase: bytes, entropy: Entropy, token: str, label: str
-) -> Iterator[NewKey]:
-    if not token:
-        new_folder(folder)
-        key = SigningKey.generate(ALGORITHMS[algorithm], entropy).key
-        assert isinstance(key, SigningPrivateKey)
-        yield NewKey(key, passphrase)
-        return
+def _opened(token: str, algorithm: str, pin: bytes) -> OpenToken:
     uri = TokenUri.parse(token)
     if uri.id or uri.object:
         raise ConfigError("token", "names a key, and one is made", "leave out id= and object=")
     check_algorithm(algorithm)
-    opened = OpenToken(uri, passphrase, write=True)
+    return OpenToken(uri, pin, write=True)
+
+
+@contextmanager
+def _in_token(
+    folder: Path, opened: OpenToken, algorithm: str, entropy: Entropy, label: str
+) -> Iterator[NewKey]:
     try:
-        new_folder(folder)
         # First where the keys will be: those that a kill leaves in the token can be destroyed.
         made = opened.generate(
             algorithm,
@@ -98,16 +152,21 @@ def _made(
         with made.undone():
             yield NewKey(made.signing_key(), made.passphrase(), in_token=True)
     except BaseException as error:
-        opened.close()
         if not isinstance(error, KeysLeftError):
             discard(folder / TOKEN)
         raise
 
 
 def new_folder(folder: Path) -> None:
-    """Make a folder, if need be, and let nobody else look into it.  Raises `ConfigError`."""
+    """Make a folder, if need be, and let nobody else look into it.  Raises `ConfigError`, also for
+    one with other things in it, to which others have a right: nobody is shut out of `/tmp`."""
     try:
         make_folder(folder)
+        mode = stat.S_IMODE(folder.stat().st_mode)
+        if mode & (stat.S_IRWXG | stat.S_IRWXO) and any(folder.iterdir()):
+            remedy = f"choose a folder of its own, or chmod 700 {folder}"
+            message = f"others may look into it (mode {mode:04o}), and something is in it already"
+            raise ConfigError(str(folder), message, remedy)
         folder.chmod(FOLDER_MODE)
     except OSError as error:
         remedy = "choose another folder"
@@ -231,15 +290,17 @@ def destroy(folder: Path, passphrase: Passphrase) -> list[Path]:
     """Overwrite and remove the private keys in a folder, and what is sealed to them; the files that
     are gone.  Keys in a token go first, for which `passphrase` gives the PIN.  Flash and
     copy-on-write file systems may keep the old octets all the same.  Raises `ConfigError`."""
-    gone = secret_files(folder)
+    secret_files(folder)  # else no PIN is asked for
     if (uri := find_token(folder)) is not None:
         with closing(OpenToken(uri, passphrase(), write=True)) as token:
             token.destroy()
-    for path in gone:
-        try:
-            erase(path)
-        except OSError as error:
-            raise ConfigError(str(path), error.strerror or str(error)) from None
+    with alone(folder):
+        gone = secret_files(folder)
+        for path in gone:
+            try:
+                erase(path)
+            except OSError as error:
+                raise ConfigError(str(path), error.strerror or str(error)) from None
     return gone
 
 

@@ -49,6 +49,7 @@ from stack.identity.disk import (
     REQUEST,
     TOKEN,
     Passphrase,
+    by_itself,
     check_private,
     cut_off,
     decode_blocks,
@@ -171,7 +172,8 @@ class NodeFolder:
         jurisdictions, roles = frozenset(jurisdictions), frozenset(roles)
         check_names("", jurisdictions, roles)
         hpke = HpkePrivateKey.generate(entropy, kem)
-        with new_key(self.path, algorithm, passphrase, entropy, token, str(node)) as made:
+        new = (self.path, algorithm, passphrase, entropy, self.check_new, token, str(node))
+        with new_key(*new) as made:
             octets = make_request(node, made.key, hpke.public, jurisdictions, roles)
             request = read_request(octets)
             # 32 octets in the form of an X25519 key; of the hybrid they are the seed of both keys.
@@ -189,6 +191,7 @@ class NodeFolder:
         (block,) = read_blocks(self.path / REQUEST, "run `orbitferry domain enroll` first")[:1]
         return read_request(block.octets)
 
+    @by_itself
     def accept(self, octets: bytes, now_ms: int, *, root: str = "") -> Accepted:
         """Take an authority's answer, or an update of what it says of others.  The first answer
         says whom to believe from then on; `root` is what the fingerprint of that authority's
@@ -310,7 +313,8 @@ class AuthorityFolder:
         """Begin a domain, with its name space; `token` as with `NodeFolder.begin`."""
         self.check_new()
         check_domain(domain)
-        with new_key(self.path, algorithm, passphrase, entropy, token, domain) as made:
+        new = (self.path, algorithm, passphrase, entropy, self.check_new, token, domain)
+        with new_key(*new) as made:
             authority = Authority.create(domain, made.key, now_ms, AUTHORITY_DAYS)
             new_folder(self.path / ISSUED)
             keep_key(self.path, made, [], entropy)
@@ -344,6 +348,7 @@ class AuthorityFolder:
         """What nodes of this domain believe."""
         return _trust(self.path / TRUST, GRACE_MS)
 
+    @by_itself
     def approve(
         self,
         authority: Authority,
@@ -371,6 +376,7 @@ class AuthorityFolder:
         self._renew(authority, trust, [block], now_ms)
         return trust.verify([certificate], now_ms)
 
+    @by_itself
     def revoke(self, authority: Authority, subject: str, now_ms: int) -> int:
         """Revoke all certificates of a node, or the federation with a domain; how many."""
         serials = self.revocable(subject, now_ms).serials
@@ -402,6 +408,7 @@ class AuthorityFolder:
                 told.append(f"{why}: what is in it is not revoked")
         return Revocable(serials, told)
 
+    @by_itself
     def federate(
         self,
         authority: Authority,
@@ -422,6 +429,7 @@ class AuthorityFolder:
         # Nodes of others are learned with it, and only what it allows.
         return self._renew(authority, trust, [certificate_block(certificate), *blocks], now_ms)
 
+    @by_itself
     def update(
         self,
         authority: Authority,

@@ -195,8 +195,7 @@ def test_a_key_file_is_read_anew(cli: Cli, tmp_path: Path, monkeypatch: pytest.M
         assert (wrong.code, "keys.toml" in wrong.err, "line 1" in wrong.err) == (2, True, True)
         Path("keys.toml").write_text(old.rpartition("[[key]]")[0])
         shut = cli("keys", "reload", "-n", path)
-        assert "no ltp key for dtn://sat1/ is left: nothing passes on its link" in " ".join(
-            shut.out.split()
-        )
+        words = "no ltp key for dtn://sat1/ is left: nothing passes on its link"
+        assert words in " ".join(shut.out.split())
         (link,) = cli("status", "-n", path, "--json").json[0]["links"]
         assert link["state"] == "shut"
