@@ -146,12 +146,7 @@ class Authority:
         may allow less than was offered; it is newer than the `former` one.  Raises `SecurityError`,
         `ConfigError`."""
         domain, key, offered = read_offer(offer)
-        if domain == self.domain or offered.to != self.domain:
-            raise SecurityError(
-                f"domain {domain} offers this to domain {offered.to}, not to {self.domain}"
-            )
-        if not terms.within(offered):
-            raise ConfigError("terms", f"more than domain {domain} offers", described(offered))
+        check_terms(self.domain, domain, offered, terms)
         name, issuer = _name(domain, "authority"), self.certificate.subject
         builder = _authority_builder(name, issuer, key, now_ms, days, 0, former)
         return builder.add_extension(terms_extension(terms), True).sign(
@@ -168,6 +163,15 @@ def check_domain(name: str) -> None:
     if not name:
         raise ConfigError("domain", "has no name", "such as kari")
     check_names(name, (), ())
+
+
+def check_terms(own: str, domain: str, offered: Terms, terms: Terms) -> None:
+    """Raise where domain `own` is not to take `terms` of what `domain` has `offered`:
+    `SecurityError` for an offer to another one, `ConfigError` for more than it says."""
+    if domain == own or offered.to != own:
+        raise SecurityError(f"domain {domain} offers this to domain {offered.to}, not to {own}")
+    if not terms.within(offered):
+        raise ConfigError("terms", f"more than domain {domain} offers", described(offered))
 
 
 def make_request(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -313,7 +314,20 @@ def _write(path: Path, octets: bytes) -> None:
     try:
         write_file(path, octets)
     except OSError as error:
-        raise ConfigError(str(path), error.strerror or str(error)) from None
+        raise unwritten(path, error) from None
+
+
+def unwritten(path: Path, error: OSError, more: str = "") -> ConfigError:
+    """A file that could not be written, and what to do; `more` of what was done before."""
+    why = error.strerror or str(error)
+    remedy = {
+        errno.ENOSPC: "make room on this disk, then do it again",
+        errno.EDQUOT: "make room on this disk, then do it again",
+        errno.EROFS: "make this disk writable, then do it again",
+        errno.EACCES: "do it as the user whose folder it is",
+        errno.EPERM: "do it as the user whose folder it is",
+    }.get(error.errno or 0, "check the path, then do it again")
+    return ConfigError(str(path), f"could not be written: {why}", more or remedy)
 
 
 def write_keys(path: Path, keys: Iterable[object], passphrase: bytes, entropy: Entropy) -> None:

@@ -31,12 +31,18 @@ from stack.core.sansio import Entropy
 from stack.cose import HpkePrivateKey, SigningKey
 from stack.cose.hpke import Kem
 from stack.identity import pem
-from stack.identity.answer import own_certificate, root_of
+from stack.identity.answer import (
+    check_domain_of,
+    check_mark,
+    check_own,
+    not_ours,
+    own_certificate,
+    root_of,
+)
 from stack.identity.authority import Authority, check_domain, make_request
 from stack.identity.certificate import (
     NodeRequest,
     Principal,
-    fingerprint,
     load_certificate,
     read_node,
     read_offer,
@@ -63,11 +69,7 @@ from stack.identity.disk import (
 )
 from stack.identity.forms import Terms
 from stack.identity.issued import read_all, serial_number
-from stack.identity.keys import (
-    SigningPrivateKey,
-    SigningPublicKey,
-    public_octets,
-)
+from stack.identity.keys import SigningPrivateKey, SigningPublicKey, public_octets
 from stack.identity.names import UNSAID, NameSpace
 from stack.identity.naming import check_apart, check_may_give
 from stack.identity.trust import GRACE_MS, Trust, certificate_block, revocations_block
@@ -192,29 +194,34 @@ class NodeFolder:
         return read_request(block.octets)
 
     @by_itself
-    def accept(self, octets: bytes, now_ms: int, *, root: str = "") -> Accepted:
-        """Take an authority's answer, or an update of what it says of others.  The first answer
-        says whom to believe from then on; `root` is what the fingerprint of that authority's
-        certificate begins with, where it is known from elsewhere."""
+    def accept(
+        self, octets: bytes, now_ms: int, *, root: str = "", dry_run: bool = False
+    ) -> Accepted:
+        """Take an authority's answer, or an update of what it says of others; with `dry_run` only
+        say what would come of it.  The first answer says whom to believe from then on; `root` is
+        what the fingerprint of that authority's certificate begins with, where it is known from
+        elsewhere."""
         blocks = decode_blocks(octets)
         own = self._own(blocks)
         trust = self.trust() if self.enrolled else Trust(root_of(blocks, own))
-        if root and not fingerprint(trust.root).startswith(root.lower().replace(":", "")):
-            raise SecurityError(
-                f"the authority's certificate is {fingerprint(trust.root)}, not {root}"
-            )
+        if root:
+            check_mark(root, trust.root)
         refusals = trust.learn(blocks)
+        check_domain_of(blocks, own, trust, refusals)
         known = [*trust.blocks(), *trust.foreign.memory()]
-        if self.enrolled:  # also when what is new is that this node is not trusted any more
+        if (
+            self.enrolled and not dry_run
+        ):  # also when it says that this node is not trusted any more
             write_blocks(self.path / TRUST, known)
         node = trust.verify([own], now_ms)
+        if dry_run:
+            return Accepted(node, refusals)
         write_blocks(self.path / TRUST, known)
         if epochs := [block for block in blocks if block.label == pem.EPOCHS]:
             write_blocks(self.path / EPOCHS, epochs)
         if not self.enrolled or own != self._certificate():
-            write_blocks(
-                self.path / CERTIFICATE, [certificate_block(own)]
-            )  # last: then all is there
+            # Last: then all is there.
+            write_blocks(self.path / CERTIFICATE, [certificate_block(own)])
         return Accepted(node, refusals)
 
     def authority_in(self, octets: bytes) -> x509.Certificate:
@@ -228,11 +235,8 @@ class NodeFolder:
         request = self.request()
         found = own_certificate(blocks, request)
         if found is None and not self.enrolled:
-            raise SecurityError(
-                f"no certificate for {request.node} and its key is in this file: is it the answer "
-                "to another request?"
-            )
-        return found or self._certificate()
+            raise not_ours(request)
+        return found or check_own(self._certificate(), request)
 
     def trust(self, grace_ms: int = GRACE_MS) -> Trust:
         """What this node believes."""
@@ -379,12 +383,13 @@ class AuthorityFolder:
     @by_itself
     def revoke(self, authority: Authority, subject: str, now_ms: int) -> int:
         """Revoke all certificates of a node, or the federation with a domain; how many."""
-        serials = self.revocable(subject, now_ms).serials
+        serials = self.revocable(subject, now_ms, forget=True).serials
         self._renew(authority, self.trust(), (), now_ms, serials)
         return len(serials)
 
-    def revocable(self, subject: str, now_ms: int) -> Revocable:
-        """The certificates of a node, or of a domain that is trusted.
+    def revocable(self, subject: str, now_ms: int, *, forget: bool = False) -> Revocable:
+        """The certificates of a node, or of a domain that is trusted; with `forget` the files of
+        those that have expired go.
 
         A file in `issued/` that cannot be read stops no revocation: the newest certificate of each
         node is in `trust.pem`, too.  One that is not there is an older one, of nobody knows whom:
@@ -393,7 +398,7 @@ class AuthorityFolder:
         trust = self.trust()
         if subject in trust.federations:
             return Revocable([trust.federations[subject].certificate.serial_number], [])
-        nodes, unread = read_all(self.path / ISSUED, trust, now_ms)
+        nodes, unread = read_all(self.path / ISSUED, trust, now_ms, forget=forget)
         serials = [serial for serial, node in nodes.items() if str(node.facts.id) == subject]
         if not serials:
             why = f"domain {trust.domain} has certified no such node or domain"

@@ -31,11 +31,11 @@ def serial_number(name: str) -> int:
 
 
 def read_all(
-    folder: Path, trust: Trust, now_ms: int
+    folder: Path, trust: Trust, now_ms: int, *, forget: bool
 ) -> tuple[dict[int, Principal], dict[str, str]]:
-    """Every certificate of a node that has not expired, by serial number; those that have are
-    forgotten.  And by its name why a file cannot be read, unless its certificate is in `trust` or
-    on the revocation list."""
+    """Every certificate of a node that has not expired, by serial number; with `forget` the files
+    of those that have are removed.  And by its name why a file cannot be read, unless its
+    certificate is in `trust` or on the revocation list."""
     found = {
         node.certificate.serial_number: node
         for node in trust.nodes()
@@ -53,7 +53,7 @@ def read_all(
                 unread[path.name] = str(error)
             continue
         found[node.certificate.serial_number] = node
-        if _ended(node, now_ms):
+        if forget and _ended(node, now_ms):
             with suppress(OSError):  # then it stays: nothing needs it to be gone
                 path.unlink()
     return {number: node for number, node in found.items() if not _ended(node, now_ms)}, unread

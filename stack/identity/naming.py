@@ -6,7 +6,9 @@ from cryptography import x509
 
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError, SecurityError
+from stack.identity.authority import check_terms
 from stack.identity.certificate import check_period
+from stack.identity.forms import Terms
 from stack.identity.names import NameSpace
 from stack.identity.trust import Trust
 
@@ -19,6 +21,13 @@ def check_may_give(trust: Trust, node: Eid, now_ms: int) -> None:
     except SecurityError as error:
         remedy = "another id; see `orbitferry domain list`"
         raise ConfigError(str(node), str(error), remedy) from None
+
+
+def check_offer(trust: Trust, domain: str, offered: Terms, terms: Terms, now_ms: int) -> None:
+    """Raise `ConfigError`, `SecurityError` where the domain of `trust` is not to take `terms` of
+    what another one has `offered`."""
+    check_terms(trust.domain, domain, offered, terms)
+    check_apart(trust, terms.names, domain, now_ms)
 
 
 def check_apart(trust: Trust, names: NameSpace, domain: str, now_ms: int) -> None:

@@ -65,6 +65,11 @@ class Federation:
     domain: str
     terms: Terms
 
+    @property
+    def key(self) -> SigningPublicKey:
+        """That of the other domain's authority."""
+        return _key(self.certificate)
+
 
 class Trust:
     """What the nodes of a domain believe.  `learn` is given what arrives; nothing counts for coming

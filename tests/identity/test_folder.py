@@ -296,6 +296,9 @@ def test_expired_certificates_are_forgotten_and_a_folder_that_is_gone_is_told(
     now_ms = NOW_MS + 89 * DAY_MS
     approve(authority, node, now_ms)
     assert len(authority.revocable("dtn://sat1/", NOW_MS + 91 * DAY_MS).serials) == 1
+    assert len(list(issued.iterdir())) == 2  # who only asks changes nothing
+    key = authority.unlock(nothing)
+    assert authority.revoke(key, "dtn://sat1/", NOW_MS + 91 * DAY_MS) == 1
     assert len(list(issued.iterdir())) == 1
     issued.rename(tmp_path / "elsewhere")
     left = authority.revocable("dtn://sat1/", now_ms)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stack.cli.common import Json
+from stack.cli.domain.files import check_out, put
 from stack.cli.domain.secrets import (
     DryRun,
     NoPassphrase,
@@ -24,8 +25,9 @@ from stack.cli.output import answer, note
 from stack.core.units import count_text
 
 if TYPE_CHECKING:
-    from stack.identity import AuthorityFolder, NodeFolder, NodeRequest
+    from stack.identity import AuthorityFolder, NodeFolder, NodeRequest, Trust
     from stack.identity.disk import Passphrase
+    from stack.identity.folder import Accepted
 
 HELP = "Say which nodes belong to a domain, and which other domains it trusts."
 
@@ -307,7 +309,6 @@ def approve(
       orbitferry domain approve dtn://sat1/
     """
     from stack.adapters.clock import SystemClock
-    from stack.core.private import write_file
     from stack.identity import AuthorityFolder
     from stack.security.first_epoch import approve_request
 
@@ -317,6 +318,8 @@ def approve(
     what = f"{asked.node}, under {', '.join(laws) or 'no jurisdiction'}"
     what += f", as {', '.join(roles)}" if roles else ""
     note(f"{what}; its key is {asked.fingerprint}")
+    _check_request(authority.trust(), asked, laws, roles)
+    check_out(out)
     if dry_run:
         answer({"dry_run": True, "node": str(asked.node)}, as_json, "would be approved")
         return
@@ -331,7 +334,8 @@ def approve(
         entropy=os.urandom,
         days=days,
     )
-    write_file(out, octets)
+    again = f"the certificate is given: `orbitferry domain approve {asked.node} --out FILE` "
+    put(out, lambda: octets, again + "writes another answer")
     until = node.certificate.not_valid_after_utc
     answer(
         {
@@ -345,6 +349,21 @@ def approve(
         f"{node.facts.id} belongs to domain {node.facts.domain} until {until:%Y-%m-%d}\n"
         f"next: carry {out} to the node; there: orbitferry domain enroll --answer {out.name}",
     )
+
+
+def _check_request(trust: Trust, asked: NodeRequest, laws: list[str], roles: list[str]) -> None:
+    """See to it that a request can be approved; and that who approves it knows whose place it
+    takes."""
+    from stack.adapters.clock import SystemClock
+    from stack.identity.certificate import key_fingerprint, read_node
+    from stack.identity.naming import check_may_give
+    from stack.policy.directory import check_names
+
+    check_names("", laws, roles)
+    check_may_give(trust, asked.node, SystemClock().dtn_ms())
+    known = trust.certificate_of(asked.node)
+    if known is not None and (key := read_node(known).public_key) != asked.public_key:
+        note(f"{asked.node} has a certificate for another key so far, {key_fingerprint(key)}")
 
 
 def _asked(authority: AuthorityFolder, request: str) -> NodeRequest:
@@ -380,13 +399,14 @@ def take(
     if new and not root:
         note(f"the authority that this answer is from is {fingerprint(whom)}")
     if dry_run:
+        _tell_refusals(place.accept(octets, now_ms, root=root, dry_run=True))
         answer({"dry_run": True, "authority": fingerprint(whom)}, as_json, "would be taken")
         return
     if new and not root:
+        place.accept(octets, now_ms, dry_run=True)  # nobody is asked about what is not taken
         confirm("Is that the authority which this node shall believe from now on?", yes)
     accepted = place.accept(octets, now_ms, root=root)
-    for why in accepted.refusals:
-        note(f"not believed: {why}")
+    _tell_refusals(accepted)
     facts, until = accepted.node.facts, accepted.node.certificate.not_valid_after_utc
     known = len(place.trust().principals(now_ms))
     answer(
@@ -404,6 +424,11 @@ def take(
         f"{count_text(known, 'node')}\n"
         f'its configuration: [identity] folder = "{place.path}"',
     )
+
+
+def _tell_refusals(accepted: Accepted) -> None:
+    for why in accepted.refusals:
+        note(f"not believed: {why}")
 
 
 def read_answer(path: Path) -> bytes:

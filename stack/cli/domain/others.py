@@ -10,6 +10,7 @@ import typer
 
 from stack.cli.common import Json
 from stack.cli.domain.enrolment import DomainFolder, NamesOption
+from stack.cli.domain.files import check_out, put
 from stack.cli.domain.secrets import DryRun, PassphraseFile, Yes, asking, confirm
 from stack.cli.output import answer, emit, note, say, table
 from stack.core.units import count_text
@@ -86,6 +87,7 @@ def revoke(
             f"{count} would be revoked",
         )
         return
+    check_out(out)
     confirm(f"Revoke {count_text(count, 'certificate')} of {subject}, for good?", yes)
     authority.revoke(authority.unlock(asking(folder, passphrase_file)), subject, now_ms)
     _export(authority, out)
@@ -123,20 +125,21 @@ def offer(
       orbitferry domain offer kari --for pass --jurisdiction SE --jurisdiction EU
     """
     from stack.adapters.clock import SystemClock
-    from stack.core.private import write_file
     from stack.identity import AuthorityFolder, Terms, pem
     from stack.identity.authority import described
 
     authority = AuthorityFolder(folder)
     terms = Terms(to, frozenset(purpose or ()), frozenset(jurisdiction or ()))
     terms = replace(terms, names=authority.trust().names.own)
+    check_out(out)
     if dry_run:
         answer({"dry_run": True}, as_json, f"would be offered to {to}: {described(terms)}")
         return
     key = authority.unlock(asking(folder, passphrase_file))
     authority.update(key, (), SystemClock().dtn_ms())
     blocks = [pem.PemBlock(pem.REQUEST, key.offer(terms)), *authority.export(own=True)]
-    write_file(out, pem.encode(blocks, f"Domain {key.domain} offers this to domain {to}.").encode())
+    octets = pem.encode(blocks, f"Domain {key.domain} offers this to domain {to}.").encode()
+    put(out, lambda: octets, "nothing was offered: choose another file (--out)")
     answer(
         {"to": to, "purposes": sorted(terms.purposes), "offer": str(out)},
         as_json,
@@ -182,12 +185,18 @@ def federate(
     from stack.identity.certificate import key_fingerprint
     from stack.identity.disk import read_blocks
     from stack.identity.folder import only_offer
+    from stack.identity.naming import check_offer
 
     authority = AuthorityFolder(folder)
     blocks = read_blocks(path, "the file that `orbitferry domain offer` makes")
     domain, key, offered = only_offer(blocks)
     terms = _narrowed(offered, purpose, jurisdiction, names)
     note(f"domain {domain}, whose key is {key_fingerprint(key)}: {described(terms)}")
+    trust, now_ms = authority.trust(), SystemClock().dtn_ms()
+    check_offer(trust, domain, offered, terms, now_ms)
+    if (known := trust.federations.get(domain)) is not None and known.key != key:
+        note(f"domain {domain} is trusted by another key so far, {key_fingerprint(known.key)}")
+    check_out(out)
     if dry_run:
         answer({"dry_run": True, "domain": domain}, as_json, "would be trusted")
         return
@@ -196,7 +205,7 @@ def federate(
         authority.unlock(asking(folder, passphrase_file)),
         blocks,
         terms,
-        SystemClock().dtn_ms(),
+        now_ms,
         days,
     )
     for why in refusals:
@@ -326,13 +335,18 @@ def export(
     from stack.adapters.clock import SystemClock
     from stack.identity import AuthorityFolder
     from stack.identity.names import name_space
+    from stack.identity.naming import check_apart
 
     authority = AuthorityFolder(folder)
     space = name_space("--names", names) if names else None
+    now_ms = SystemClock().dtn_ms()
+    if space is not None:
+        trust = authority.trust()
+        check_apart(trust, space, trust.domain, now_ms)
+    check_out(out)
     if dry_run:
         answer({"dry_run": True, "update": str(out)}, as_json, f"{out}: would be written")
         return
-    now_ms = SystemClock().dtn_ms()
     authority.update(authority.unlock(asking(folder, passphrase_file)), (), now_ms, space)
     _export(authority, out)
     nodes = len(authority.trust().principals(now_ms))
@@ -377,8 +391,10 @@ def destroy(
 
 
 def _export(authority: AuthorityFolder, out: Path) -> None:
-    from stack.core.private import write_file
     from stack.identity import pem
 
-    words = f"What domain {authority.trust().domain} says; not secret."
-    write_file(out, pem.encode(authority.export(), words).encode())
+    def update() -> bytes:
+        words = f"What domain {authority.trust().domain} says; not secret."
+        return pem.encode(authority.export(), words).encode()
+
+    put(out, update, "all else is done: `orbitferry domain export --out FILE` writes it anew")
