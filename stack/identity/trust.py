@@ -203,6 +203,12 @@ class Trust:
                 f"domain {domain} has revoked it at {entry.revocation_date_utc:%Y-%m-%dT%H:%M:%SZ}"
             )
 
+    def check_current(self, now_ms: int) -> None:
+        """Raise `SecurityError` when nothing of this domain is believed, so that nobody can tell
+        who belongs to it: the clock is wrong, or its revocation list too old."""
+        check_period(self.root, now_ms)
+        self.check_listed(self.domain, self.root.serial_number, now_ms)
+
     def check_may_name(self, node: Principal, now_ms: int) -> None:
         """Raise `SecurityError` when a node's domain is trusted no more, or its id is one that this
         domain or a third one has given, too."""

@@ -37,7 +37,7 @@ HOUR_MS: Final = 3_600_000
 
 Nodes = Callable[[int], Iterable[tuple[str, VerifyingKey, HpkePublicKey]]]
 """Who gets epochs at a DTN time (ms): node ids, the keys that they sign with, and the HPKE keys of
-their certificates."""
+their certificates.  Raises `ConfigError`, `SecurityError` when nobody can tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,15 @@ def credentials_of(config: IdentityConfig, member: Membership) -> KeyCredentials
             raise ConfigError("identity.authority", str(error), "docs/keys.md") from None
 
         def nodes(now_ms: int) -> Iterable[tuple[str, VerifyingKey, HpkePublicKey]]:
-            for one in folder.trust().principals(now_ms):
+            found = folder.trust()
+            try:
+                found.check_current(now_ms)
+            except SecurityError as error:
+                raise SecurityError(
+                    f"nobody gets keys, nor counts as revoked: domain {trust.domain}: {error}; is "
+                    "this clock right? if so: `orbitferry domain export`"
+                ) from None
+            for one in found.principals(now_ms):
                 if one.facts.domain == trust.domain:
                     yield str(one.facts.id), VerifyingKey(one.public_key), one.hpke
 
@@ -154,6 +162,9 @@ class KeyDistribution:
             )
             self._restore(AUTHORITY, self.authority, now_ms)
         use.wearing = self._wearing
+        self.why_not = ""
+        """Why no node gets keys from here at present."""
+
         self._keys: list[Key] = []
         self._follow(now_ms)
 
@@ -184,9 +195,18 @@ class KeyDistribution:
             self._ring.change(keys)
 
     def _distribute(self, now_ms: int) -> None:
+        """Have those as recipients who are certified now.  When nobody can tell, none is new and
+        none is revoked, and this is raised again."""
         ours = self._credentials.ours
-        if ours is not None and self.authority is not None:
-            self.authority.follow(ours.nodes(now_ms), now_ms)
+        if ours is None or self.authority is None:
+            return
+        try:
+            nodes = list(ours.nodes(now_ms))
+        except (ConfigError, SecurityError) as error:
+            self.why_not = str(error)
+            raise
+        self.why_not = ""
+        self.authority.follow(nodes, now_ms)
 
     def guarded(self, security: Security) -> Security:
         """BPSec, but for key distribution's own bundles."""

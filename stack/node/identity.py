@@ -61,7 +61,7 @@ class Membership:
         self.why_not = self.trust.why_not(own, now_ms)
         if self.why_not:
             trace("identity_not_believed", {"why": self.why_not})
-        self._changes_ms = self.trust.changes_ms(now_ms)
+        self._changes_ms, self._seen_ms, self._unread = self.trust.changes_ms(now_ms), now_ms, ""
         self.gate = PolicyGate(self.trust.directory(now_ms), config.id)
         self._signing = self.identity.signing_key
         self._follow(now_ms)
@@ -118,8 +118,9 @@ class Membership:
 
     def _look(self) -> None:
         now_ms = self._clock.dtn_ms()
-        news = self._read()
-        if news or now_ms >= self._changes_ms:
+        news, set_back = self._read(), now_ms < self._seen_ms
+        self._seen_ms = now_ms
+        if news or set_back or now_ms >= self._changes_ms:
             self._changes_ms = self.trust.changes_ms(now_ms)
             self._follow(now_ms)
             directory = self.trust.directory(now_ms)
@@ -130,17 +131,19 @@ class Membership:
         self._arm()
 
     def _read(self) -> bool:
-        """Whether the folder has something new.  What cannot be read leaves all as it was, and is
-        told: what holds then ends with its time."""
+        """Whether the folder has something new.  What cannot be read leaves all as it was, is told
+        once, and is tried again: what holds then ends with its time."""
         try:
             stamp = self._folder.stamp()
             if stamp == self._stamp:
                 return False
-            self._stamp = stamp
             self.trust = self._folder.trust(self._grace_ms)
         except (ConfigError, SecurityError) as error:
-            self._trace("identity_unreadable", {"why": str(error)})
+            if str(error) != self._unread:
+                self._unread = str(error)
+                self._trace("identity_unreadable", {"why": self._unread})
             return False
+        self._stamp, self._unread = stamp, ""
         return True
 
     def _tell(self, directory: Directory) -> None:

@@ -36,6 +36,8 @@ def status(node: NodePath = None, as_json: Json = False) -> None:
         say(f"epoch {epoch['number']} encrypts; the next one by {epoch['renew'] or FOR_EVER}")
     if not sending:
         say("no epoch sends: nothing can be encrypted until one comes; is its authority reached?")
+    if found["why_not"]:
+        say_wrapped(found["why_not"])
     if found["destroyed_up_to"]:
         say(f"destroyed: all epochs up to {found['destroyed_up_to']}")
     for one in found["nodes"]:

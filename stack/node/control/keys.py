@@ -36,6 +36,7 @@ class KeyOperations:
             "authority": found.home,
             "is_authority": authority is not None,
             "destroyed_up_to": epochs.floor,
+            "why_not": found.why_not,
             "sending": None if sending is None else sending.number,
             "epochs": [_epoch(epoch, found, now_ms) for epoch in epochs.held],
             "nodes": [] if authority is None else _nodes(authority),

@@ -106,6 +106,7 @@ class KeyAuthority:
         self._entropy = entropy
         self.terms = terms or EpochTerms()
         self._last = 0
+        self._seen_ms = 0
         self._said: dict[int, int] = {}  # which `link` each epoch has told
         self._links: tuple[tuple[int, bytes], ...] = ()
         self._before: dict[
@@ -263,8 +264,12 @@ class KeyAuthority:
     def poll(self, now_ms: int) -> list[tuple[str, bytes, int]]:
         """What is to be sent now: to which node, what, and how long that is good for (ms)."""
         self.epochs.expire(now_ms)
+        if now_ms < self._seen_ms:  # the clock was set back: that puts nothing off
+            for one in self.recipients.values():
+                one.due_ms = min(one.due_ms, now_ms + one.wait_ms)
+        self._seen_ms = now_ms
         newest = self.epochs.newest
-        if newest is None:
+        if newest is None or (newest.from_ms > now_ms and self.epochs.sending(now_ms) is None):
             self._make(now_ms, now_ms, self.terms.overlap_ms)
         elif now_ms >= newest.renew_ms - self.terms.lead_ms:
             self._make(max(now_ms, newest.renew_ms), now_ms, self.terms.overlap_ms)

@@ -83,6 +83,7 @@ class Member:
         self._wait_ms = ASK_FIRST_MS
         self._said_ms = -SPACING_MS
         self._worn = 0
+        self._seen_ms = 0
 
     # ---- what comes ------------------------------------------------------------------------
 
@@ -155,6 +156,11 @@ class Member:
     def poll(self, now_ms: int) -> list[tuple[str, bytes, int]]:
         """The holding that is to be sent now, if any: to which node, what, and how long that is
         good for (ms)."""
+        if now_ms < self._seen_ms:  # the clock was set back: that puts nothing off
+            self._ask_ms, self._said_ms = min(self._ask_ms, now_ms), min(self._said_ms, now_ms)
+            if self._answer_ms is not None:
+                self._answer_ms = min(self._answer_ms, now_ms + SPACING_MS)
+        self._seen_ms = now_ms
         wants = self._wants(now_ms)
         if not (self._answer_due(now_ms) or (wants and now_ms >= self._ask_ms)):
             return []

@@ -95,9 +95,9 @@ class KeyService:
         on_gone: Callable[[Mapping[int, str]], Mapping[int, str]] = lambda gone: gone,
     ) -> None:
         """`file`: where the engine's state lies.  `on_step` is called with the DTN time (ms) before
-        the engine is asked what to send; `on_gone` with the epochs that are gone from there, and
-        says of which nothing is left elsewhere either.  Raises `LocalError` when the service is
-        registered."""
+        the engine is asked what to send, and it is not asked if that fails; `on_gone` with the
+        epochs that are gone from there, and says of which nothing is left elsewhere either.  Raises
+        `LocalError` when the service is registered."""
         self._port = port
         self._engine = engine
         self._file = file
@@ -151,10 +151,11 @@ class KeyService:
         batch, settling = Batch(), list(self._settling)
         batch.each(self._port, deliveries, self._take)
         now_ms = self._port.dtn_ms()
-        done = [
+        # In this order: while nobody knows who is to hear something, nothing is said or ended.
+        done = all(
             batch.attempt(self._port, self._name, work, now_ms)
             for work in (self._on_step, partial(self._say, batch))
-        ]
+        )
         while not self._save(batch):
             await self._port.sleep(RETRY_S)
         gone = list(self._engine.epochs.gone)
@@ -164,7 +165,7 @@ class KeyService:
             self._settling.remove(settled)
             if not settled.done():
                 settled.set_result(None)
-        return await self._wait(None if all(done) else RETRY_S)
+        return await self._wait(None if done else RETRY_S)
 
     def _say(self, batch: Batch, now_ms: int) -> None:
         for node, octets, good_ms in self._engine.poll(now_ms):
