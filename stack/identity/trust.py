@@ -204,14 +204,12 @@ class Trust:
             )
 
     def check_current(self, now_ms: int) -> None:
-        """Raise `SecurityError` when nothing of this domain is believed, so that nobody can tell
-        who belongs to it: the clock is wrong, or its revocation list too old."""
+        """Raise `SecurityError` when nothing of this domain is believed, whoever belongs to it."""
         check_period(self.root, now_ms)
         self.check_listed(self.domain, self.root.serial_number, now_ms)
 
     def check_may_name(self, node: Principal, now_ms: int) -> None:
-        """Raise `SecurityError` when a node's domain is trusted no more, or its id is one that this
-        domain or a third one has given, too."""
+        """Raise `SecurityError` when a node's domain is trusted no more, or its id another's."""
         domain = node.facts.domain
         self._check_id(node, now_ms)
         if domain == self.domain:
