@@ -7,16 +7,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from stack.identity import pem
-
-_PUBLIC = {pem.CERTIFICATE, pem.REVOCATIONS, pem.REQUEST, pem.FOREIGN_LIST, pem.EPOCHS, pem.GRANT}
-"""What is in such files, one of which may take the place of another."""
-
 
 def check_out(out: Path) -> None:
     """Raise `ConfigError` for a file that could not be written, or that would take the place of
     something else than such a file: before anything is done that stays."""
     from stack.core.errors import ConfigError, SecurityError
+    from stack.identity import pem
     from stack.identity.disk import read_blocks, unwritten
 
     if not out.parent.is_dir():
@@ -29,7 +25,9 @@ def check_out(out: Path) -> None:
         labels = {block.label for block in read_blocks(out, "")}
     except (ConfigError, SecurityError):
         labels = {""}
-    if not labels <= _PUBLIC:
+    # One such file may take the place of another.
+    told = {pem.CERTIFICATE, pem.REVOCATIONS, pem.REQUEST, pem.FOREIGN_LIST, pem.EPOCHS, pem.GRANT}
+    if not labels <= told:
         raise ConfigError(
             str(out), "is there already, and is something else", "choose another file (--out)"
         )
