@@ -55,6 +55,21 @@ def write_file(path: Path, octets: bytes) -> None:
     sync_directory(path.parent)
 
 
+def new_file(path: Path, octets: bytes) -> None:
+    """Make a file, durably, for its owner alone; where that fails nothing of it stays.  Raises
+    `OSError`, and `FileExistsError` where there is one, which stays as it is."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+    try:
+        with open(fd, "wb") as file:
+            file.write(octets)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        discard(path)
+        raise
+    sync_directory(path.parent)
+
+
 def replace_secret(path: Path, octets: bytes) -> None:
     """`write_file`, and overwrite what was there before.  Raises `OSError`.
 

@@ -262,6 +262,14 @@ def read_blocks(path: Path, remedy: str) -> list[pem.PemBlock]:
     return decode_blocks(octets, f"{path}: ")
 
 
+def written_at(path: Path) -> int:
+    """When a file was written, in nanoseconds.  Raises `ConfigError`."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError as error:
+        raise ConfigError(str(path), error.strerror or str(error)) from None
+
+
 def decode_blocks(octets: bytes, where: str = "") -> list[pem.PemBlock]:
     """The blocks of a file that came from outside.  Raises `SecurityError`."""
     try:

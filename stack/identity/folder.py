@@ -66,6 +66,7 @@ from stack.identity.disk import (
     read_keys,
     write_blocks,
     write_keys,
+    written_at,
 )
 from stack.identity.forms import Terms
 from stack.identity.issued import read_all, serial_number
@@ -260,10 +261,7 @@ class NodeFolder:
 
     def stamp(self) -> int:
         """Changes when what this node believes is written anew."""
-        try:
-            return (self.path / TRUST).stat().st_mtime_ns
-        except OSError as error:
-            raise ConfigError(str(self.path), error.strerror or str(error)) from None
+        return written_at(self.path / TRUST)
 
     def sealed_epochs(self) -> list[bytes]:
         """The domain keys that the authority has sealed to this node, oldest first."""
@@ -351,6 +349,10 @@ class AuthorityFolder:
     def trust(self) -> Trust:
         """What nodes of this domain believe."""
         return _trust(self.path / TRUST, GRACE_MS)
+
+    def stamp(self) -> int:
+        """Changes when what nodes of this domain believe is written anew."""
+        return written_at(self.path / TRUST)
 
     @by_itself
     def approve(

@@ -50,6 +50,9 @@ class AuthorityCredentials:
     forget_first: Callable[[], object] = lambda: None
     """Erases the secret that nodes begin with, in the authority's folder.  Raises `OSError`."""
 
+    stamp: Callable[[], int] = lambda: 0
+    """Changes with what `nodes` says.  Raises `ConfigError`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyCredentials:
@@ -106,6 +109,7 @@ def credentials_of(config: IdentityConfig, member: Membership) -> KeyCredentials
             nodes=nodes,
             terms=terms,
             forget_first=lambda: erase(folder.path / FIRST_EPOCH),
+            stamp=folder.stamp,
         )
     return KeyCredentials(
         domain=trust.domain,
@@ -166,6 +170,7 @@ class KeyDistribution:
         """Why no node gets keys from here at present."""
 
         self._keys: list[Key] = []
+        self._stamp = self._stamped()
         self._follow(now_ms)
 
     def _restore(self, name: str, engine: Member | KeyAuthority, now_ms: int) -> None:
@@ -267,6 +272,21 @@ class KeyDistribution:
     async def close(self) -> None:
         """Stop."""
         await cancel_all(self._tasks)
+
+    def look(self) -> None:
+        """See whether the authority has certified or revoked somebody."""
+        stamp = self._stamped()
+        if stamp != self._stamp:
+            self._stamp = stamp
+            self.wake()
+
+    def _stamped(self) -> int:
+        """0 for a folder that is not there: that is told when it is read."""
+        ours = self._credentials.ours
+        try:
+            return 0 if ours is None else ours.stamp()
+        except ConfigError:
+            return 0
 
     def wake(self) -> None:
         """Something has changed."""

@@ -39,6 +39,7 @@ class Membership:
         self._trace = trace
         self._timer: asyncio.TimerHandle | None = None
         self._on_change: tuple[Callable[[], None], ...] = ()
+        self._beside: Callable[[], object] = lambda: None
         now_ms = clock.dtn_ms()
         try:
             file = section.passphrase_file
@@ -101,6 +102,10 @@ class Membership:
         """What opens for this node."""
         return self.identity.hpke
 
+    def look_beside(self, look: Callable[[], object]) -> None:
+        """Have `look` called as often as this node looks for news of its own."""
+        self._beside = look
+
     def start(self, stack: contextlib.AsyncExitStack, *on_change: Callable[[], None]) -> None:
         """Follow time and folder until `stack` ends; each of `on_change` is called when something
         else is believed."""
@@ -128,6 +133,7 @@ class Membership:
             self.gate.follow(directory)
             for listener in self._on_change:
                 listener()
+        self._beside()
         self._arm()
 
     def _read(self) -> bool:

@@ -74,6 +74,8 @@ class NodeKeys:
         if config.identity.keys_from:
             credentials = credentials_of(config.identity, member)
             self.join(credentials, environment.entropy, environment.clock.dtn_ms())
+            assert self.distribution is not None
+            member.look_beside(self.distribution.look)
 
     def join(self, credentials: KeyCredentials, entropy: Entropy, now_ms: int) -> None:
         """Have the epochs of a domain from here on.  Raises `ConfigError`."""
@@ -131,6 +133,12 @@ class NodeKeys:
             fields = {name: " ".join(getattr(told, name)) for name in names}
             self._trace("keys_reloaded", {"keys": len(now), **fields})
         return told
+
+    def believed_anew(self) -> None:
+        """Something else is believed of other nodes than before."""
+        self.ring.changed()
+        if self.distribution is not None:
+            self.distribution.wake()
 
     def close(self) -> None:
         """Record what was used."""

@@ -183,7 +183,7 @@ class Node:
         stack.push_async_callback(self.services.close)
         build.keep_log(stack, config, self.port, environment, trace, member)
         if member is not None:
-            member.start(stack, keys.changed, self._plan_again)
+            member.start(stack, self.keys.believed_anew, self._plan_again)
         upkeep = Upkeep(driver, trace)
         stack.push_async_callback(upkeep.close)
         upkeep.start()

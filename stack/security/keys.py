@@ -48,7 +48,6 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -67,6 +66,7 @@ from msgspec import Meta
 from stack.core import toml
 from stack.core.checks import check_bounds, check_one_of, check_unique
 from stack.core.errors import ConfigError, SecurityError
+from stack.core.private import new_file
 from stack.core.sansio import Entropy
 from stack.cose import (
     AgreementPrivateKey,
@@ -484,8 +484,10 @@ def new_key_file(
         for kind, size in (("aes", 32), ("hmac", 48), ("ltp", 32))
     )
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        new_file(Path(path), text.encode())
+    except FileExistsError as error:
+        why = error.strerror or "is there already"
+        raise ConfigError(str(path), why, "choose a new file") from None
     except OSError as error:
-        raise ConfigError(str(path), error.strerror or str(error), "choose a new file") from None
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
+        remedy = "nothing was made: mend that, or choose another place"
+        raise ConfigError(str(path), error.strerror or str(error), remedy) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stack.core import private
-from stack.core.private import erase, replace_secret, write_file
+from stack.core.private import erase, new_file, replace_secret, write_file
 
 
 def test_what_was_there_before_is_overwritten(tmp_path: Path) -> None:
@@ -75,3 +76,24 @@ def test_of_what_could_not_be_written_nothing_stays(
     assert kept.read_bytes() == bytes(6)
     assert sorted(os.listdir(tmp_path)) == ["kept", "key"]
     assert path.read_bytes() == b"former"
+
+
+def test_a_new_file_is_there_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk leaves no half of one, which would stand in the way of the next try."""
+    path = tmp_path / "keys.toml"
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            new_file(path, b"a secret")
+    assert os.listdir(tmp_path) == []
+    new_file(path, b"a secret")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with pytest.raises(FileExistsError):
+        new_file(path, b"another")
+    assert path.read_bytes() == b"a secret"
+
+
+def full(_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

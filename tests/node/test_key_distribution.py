@@ -477,3 +477,37 @@ def test_nodes_with_certificates_need_no_more_than_two_settings(tmp_path: Path) 
                 assert bytes((await box.receive()).payload) == b"under the second epoch"
 
     run_virtual(main)
+
+
+@pytest.mark.parametrize("brought", [False, True], ids=["authority", "update"])
+def test_a_revocation_makes_new_keys_within_a_minute(tmp_path: Path, brought: bool) -> None:
+    """Whether it is written into the authority's folder, or brought to its node as to all."""
+    authority = enrolled.domain(tmp_path)
+    folders = [enrolled.member(tmp_path, authority, name) for name in ("gs1", "gs2")]
+
+    async def main() -> None:
+        world = World(loop(), tmp_path)
+        identity = IdentityConfig(
+            folder=str(folders[0].path),
+            keys_from="dtn://gs1/",
+            authority=str(tmp_path / "domain"),
+        )
+        async with world.node("gs1", [], identity=identity) as gs1:
+            found = gs1.keys.distribution
+            assert found is not None
+            assert found.authority is not None
+            await asyncio.sleep(600)
+            before = numbers(gs1)
+            now_ms = gs1.port.dtn_ms()
+            authority.revoke(authority.unlock(enrolled.nothing), "dtn://gs2/", now_ms)
+            if brought:
+                found.look = lambda: None  # type: ignore[method-assign]
+                enrolled.update(authority, folders[0], now_ms)
+            await asyncio.sleep(61)
+            assert list(found.authority.recipients) == ["dtn://gs1/"]
+            newest = found.authority.epochs.newest
+            assert newest is not None
+            assert newest.number not in before
+            assert newest.others_until_ms < gs1.port.dtn_ms() + 3_600_000
+
+    run_virtual(main)
