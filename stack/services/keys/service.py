@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from stack.audit.event import Act
 from stack.core.arguments import eid_of
-from stack.core.eid import Eid
+from stack.core.eid import SCHEME_IPN, Eid
 from stack.core.errors import DecodeError, LocalError, SecurityError
 from stack.core.train import Buffer
 from stack.ports.application import AppPort, Delivery, Happening, Outgoing
@@ -45,10 +45,9 @@ MISSING: Final = 12
 """Reason of RFC 9172 §7.1."""
 
 
-BETWEEN: Final = frozenset(
-    {KEYS, KEY_AUTHORITY, *map(str, (NUMBERS[KEYS], NUMBERS[KEY_AUTHORITY]))}
-)
-"""The services whose bundles to one another go without BPSec, by name and ipn number."""
+_NAMES: Final = frozenset((KEYS, KEY_AUTHORITY))
+_NUMBERS: Final = frozenset(str(NUMBERS[name]) for name in _NAMES)
+"""The services whose bundles to one another go without BPSec, on nodes of the ipn scheme."""
 
 SPACE: Final = "keys"
 """Of the store: of which destroyed epochs the log was told last, by engine."""
@@ -256,8 +255,10 @@ class Unsealed:
         self._awaits = awaits
 
     def protect(self, bundle: Bundle) -> Bundle:
-        """As BPSec does; what one key service sends another stays as it is."""
-        return bundle if _between(bundle) else self._inner.protect(bundle)
+        """As BPSec does; what the key service here sends another stays as it is."""
+        if bundle.primary.source.service in self._checks and _between(bundle):
+            return bundle
+        return self._inner.protect(bundle)
 
     def verify(self, bundle: Bundle) -> Opened:
         """As BPSec does; what key services send one another passes, if it is small: the node that
@@ -293,8 +294,13 @@ class Unsealed:
 
 
 def _between(bundle: Bundle) -> bool:
-    primary = bundle.primary
-    return primary.destination.service in BETWEEN and primary.source.service in BETWEEN
+    return _serves_keys(bundle.primary.destination) and _serves_keys(bundle.primary.source)
+
+
+def _serves_keys(eid: Eid) -> bool:
+    """Whether it names a key service: what on one scheme is their number is a name like others on
+    the other."""
+    return eid.service in (_NUMBERS if eid.scheme == SCHEME_IPN else _NAMES)
 
 
 def checks_of(node: Eid, member: Engine, authority: Engine | None) -> dict[str, Check]:
