@@ -103,7 +103,7 @@ class GmacChecker:
     def __init__(self, key: bytes) -> None:
         self._key, self._mac = key, AESGCM(key).encrypt
         self._encrypt: Callable[[memoryview], bytes] | None = None
-        self._zeros = lru_cache(_LENGTHS_MAX)(self._of_zeros)
+        self._zeros: dict[int, bytes] = {}
 
     def one(self, segment: Buffer, value: Buffer) -> bool:
         """Whether that is the value of a segment."""
@@ -125,7 +125,7 @@ class GmacChecker:
         added = tags ^ np.frombuffer(self._aes(seeds), np.uint64)
         blocks[:, -BLOCK_BYTES:] = added.view(np.uint8).reshape(number, BLOCK_BYTES)
         tag = self._mac(_INNER_NONCE, b"", blocks.data)
-        return hmac.compare_digest(tag, self._zeros(blocks.size))
+        return hmac.compare_digest(tag, self._of_zeros(blocks.size))
 
     def _aes(self, blocks: Octets) -> bytes:
         if self._encrypt is None:
@@ -135,7 +135,12 @@ class GmacChecker:
         return self._encrypt(blocks.data)
 
     def _of_zeros(self, length: int) -> bytes:
-        return self._mac(_INNER_NONCE, b"", bytes(length))
+        found = self._zeros.get(length)
+        if found is None:
+            if len(self._zeros) >= _LENGTHS_MAX:
+                self._zeros.clear()
+            found = self._zeros[length] = self._mac(_INNER_NONCE, b"", bytes(length))
+        return found
 
 
 @lru_cache(_SHAPES_MAX)

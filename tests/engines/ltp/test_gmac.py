@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import hashlib
 import hmac
 import itertools
@@ -256,6 +257,22 @@ def test_a_flood_of_salts_takes_no_memory_and_not_the_place_of_the_one_in_use() 
         assert passes(signed(genuine), reader) == [PLAIN]
     assert len(reader._accepted._ready) == sized
     assert len(derived) == 10 * SALTS_MAX, "one derivation for each that is forged"
+
+
+def test_nothing_of_a_salt_that_was_tried_waits_for_the_cycle_collector() -> None:
+    """A node has it run seldom, and somebody may make up many."""
+    rows, values = run_of(drawn(3, 18))
+    gc.collect()
+    for length in range(1, 19):
+        checker = GmacChecker(SECRET)
+        assert checker.run(rows, values)
+        assert not checker.run(rows[:, :length], values) or length == 18
+        del checker
+    assert gc.collect() == 0
+    one = GmacChecker(SECRET)
+    for length in range(1, 40):
+        one.run(np.zeros((2, 16 * length), np.uint8), values[:2])
+    assert len(one._zeros) <= 16
 
 
 def test_of_the_salts_of_one_segment_one_is_tried() -> None:
