@@ -273,7 +273,9 @@ class Unsealed:
 
     def open(self, bundle: Bundle) -> Opened:
         """As BPSec does; what is for a key service here has to be a message that its engine takes:
-        else it goes, before it is stored."""
+        else it goes, before it is stored.  Nothing proves the bundle that it came in: somebody may
+        send a recorded one under any identity, so it is nobody else's that is known by that, nor
+        does it count as this node's own."""
         primary = bundle.primary
         check = self._checks.get(primary.destination.service)
         if check is None:
@@ -285,7 +287,7 @@ class Unsealed:
             check(payload, str(primary.source.node))
         except (DecodeError, SecurityError) as error:
             return Opened(False, None, str(error), MISSING)
-        return Opened(True, bundle)
+        return Opened(True, bundle, proven=False)
 
     def _judged(self, bundle: Bundle, opened: Opened) -> Opened:
         failed = not opened.ok and opened.reason == FAILED

@@ -8,10 +8,14 @@ import pytest
 
 from stack.core.eid import Eid
 from stack.core.errors import SecurityError
+from stack.core.train import Buffer
+from stack.engines.bundle_agent import Shares
 from stack.ports.security import Opened
 from stack.security.reasons import MISSING
 from stack.services.keys.service import Unsealed
-from stack.wire.bundle import Bundle
+from stack.wire.bundle import Bundle, CanonicalBlock, PrimaryBlock
+from tests.engines.bundle_agent.desk import Desk
+from tests.engines.bundle_agent.harness import HERE, NEXT, NOW
 from tests.security.test_bpsec import plain
 
 
@@ -61,3 +65,34 @@ def test_what_leaves_and_passes_unsealed(
             security.protect(bundle)
     assert security.verify(bundle).ok == passes
     assert security.secure(bundle).ok == passes
+
+
+def recorded(payload: Buffer, source: str) -> None:
+    """The signature of a message is that of its node: so is that of an old one."""
+    if bytes(payload) not in (b"grant 1", b"grant 2"):
+        raise SecurityError("forged")
+
+
+def message(payload: bytes) -> Bundle:
+    """All under one identity, which whoever sends them chooses."""
+    source, here = Eid.parse("dtn://authority/key-authority"), Eid.parse(HERE + "app")
+    primary = PrimaryBlock(here, source, Eid.NONE, NOW, 5, 60_000)
+    return Bundle(primary, (CanonicalBlock(1, 1, 0, payload),))
+
+
+def test_a_recorded_message_takes_nobodys_place() -> None:
+    """Neither that of the new one whose identity somebody has put on it, nor in the store what is
+    kept for others."""
+    shares = Shares((NEXT,), 1 << 26, 1 << 10, 0.5)
+    desk = Desk(security=Unsealed(Strict(), {"app": recorded}), shares=shares, listens=False)
+    assert desk.arrive(message(b"grant 3"), neighbour=NEXT) is None
+    for payload in (b"grant 1", b"grant 2"):
+        assert desk.arrive(message(payload), neighbour=NEXT)
+        assert desk.arrive(message(payload), neighbour=NEXT) == 0
+    assert shares.held() == 0
+    assert shares.held(NEXT) > 0
+    desk.agent.register("app")
+    desk.listens = True
+    desk.run_pending(NOW)
+    assert desk.got == [b"grant 1", b"grant 2"]
+    assert shares.held(NEXT) == 0
