@@ -31,6 +31,9 @@ TEXT_BYTES_MAX: Final = 2048
 LABEL_BYTES_MAX: Final = 4096
 LABEL_DIGEST_BYTES: Final = 16
 DETAIL_CHARS_MAX: Final = 256
+WITHIN: Final = "within "
+"""Begins the detail of what goes on within another bundle, and is let go of: of which, follows."""
+
 _SECTION: Final = "docs/audit.md"
 _FIELDS: Final = cbor.head(cbor.ARRAY, 8)
 
@@ -75,6 +78,12 @@ class AuditEvent(NamedTuple):
     def names(self) -> list[str]:
         """What was done, in words."""
         return [name for act, name in NAMES.items() if self.acts & act]
+
+    @property
+    def carrier(self) -> str:
+        """The bundle within which it goes on; else nothing."""
+        inside = self.acts == Act.DELETED and self.peer and self.detail.startswith(WITHIN)
+        return self.detail.removeprefix(WITHIN) if inside else ""
 
     @property
     def happened(self) -> Happened:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -32,6 +32,7 @@ from stack.audit.story import (
     made_ms,
     story_of,
     whole_of,
+    with_carriers,
 )
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError, SecurityError
@@ -104,11 +105,13 @@ class RestVerdict:
 
 
 def judge(
-    claim: RestClaim, story: Story, directory: Directory, closed: Mapping[str, int]
-) -> RestVerdict:
-    """What a story says of a claim; `closed`: of each node up to when (DTN ms) its logs are closed
-    by a checkpoint, as far as their entries tell."""
-    verdict = RestVerdict(claim, against=list(story.contradictions), missing=list(story.gaps))
+    verdict: RestVerdict, story: Story, directory: Directory, closed: Mapping[str, int]
+) -> None:
+    """What the story of the object, or of what has carried it, says of a claim; `closed`: of each
+    node up to when (DTN ms) its logs are closed by a checkpoint, as far as their entries tell."""
+    claim = verdict.claim
+    verdict.against += story.contradictions
+    verdict.missing += story.gaps
     for stay in story.stays:
         until_ms = claim.until_ms if stay.until_ms is None else stay.until_ms
         if stay.since_ms > claim.until_ms or until_ms < claim.from_ms:
@@ -122,10 +125,9 @@ def judge(
                 f"{stay.node} still had {stay.object} when its log was closed: export it again"
             )
     if not story.entries:
-        verdict.missing.append("no log here has ever heard of it")
-    if claim.object.startswith(KEY):
+        verdict.missing.append(f"no log here has ever heard of {story.object}")
+    if story.object.startswith(KEY):
         verdict.missing.append("where a key is, no log says: only that it was destroyed")
-    return verdict
 
 
 def make_proof(
@@ -135,16 +137,17 @@ def make_proof(
     `DecodeError` for one that is damaged, `LocalError` for one of which too much was pruned, and
     where the time that is asked about has more entries than fit."""
     _check_claim(claim)
-    about = [
-        StoryEntry(event, export.origin, number)
-        for export in exports
-        for number, event in enumerate(export.decoded(), export.base.size)
-        if whole_of(event.object) == claim.object
-    ]
+    said = ((each.origin, each.base.size, each.decoded()) for each in exports)
+    told = _about(claim.object, said)
+    about = [entry for entries in told.values() for entry in entries]
     nodes = {node for event, _, _ in about for node in (event.node, event.peer)}
     facts = [directory.get(node) for node in sorted(nodes)]
     begin_ms = made_ms(about) - SKEW_MS
-    logs = [_evidence(each, claim, begin_ms) for each in exports if each.node in nodes]
+    logs = [
+        _evidence(each, told.keys(), claim.until_ms, begin_ms)
+        for each in exports
+        if each.node in nodes
+    ]
     count = sum(len(log["events"]) for log in logs)
     if count > ENTRIES_MAX:
         raise LocalError(
@@ -166,6 +169,18 @@ def make_proof(
     }
 
 
+def _about(
+    name: str, logs: Iterable[tuple[str, int, Sequence[AuditEvent]]]
+) -> dict[str, list[StoryEntry]]:
+    """What logs (origin, number of the first entry, entries) say of an object, and of each bundle
+    within which it has gone on."""
+    found = defaultdict[str, list[StoryEntry]](list)
+    for origin, first, events in logs:
+        for number, event in enumerate(events, first):
+            found[whole_of(event.object)].append(StoryEntry(event, origin, number))
+    return {each: found.get(each, []) for each in with_carriers(name, found)}
+
+
 def _check_claim(claim: RestClaim) -> None:
     """Raise `DecodeError` for a claim about no time, or about a part of an object."""
     if not 0 <= claim.from_ms <= claim.until_ms < TIME_MS_MAX:
@@ -183,7 +198,9 @@ def _facts(node: NodeFacts) -> dict[str, Any]:
     }
 
 
-def _evidence(export: LogExport, claim: RestClaim, begin_ms: int) -> dict[str, Any]:
+def _evidence(
+    export: LogExport, names: Collection[str], until_ms: int, begin_ms: int
+) -> dict[str, Any]:
     """What one log says from `begin_ms` on, with its proofs."""
     note = export.newest()
     newest = LogCheckpoint.parse(note.text)
@@ -201,7 +218,7 @@ def _evidence(export: LogExport, claim: RestClaim, begin_ms: int) -> dict[str, A
             except LocalError:
                 continue  # from before what was pruned
             earlier.append({"note": octets.decode(), "path": [each.hex() for each in path]})
-    first, end = _span(export.decoded()[: newest.size - base.size], claim, begin_ms)
+    first, end = _span(export.decoded()[: newest.size - base.size], names, until_ms, begin_ms)
     before = base.copy()
     before.add(export.events[:first])
     path = tree.consistency(base.size + end, newest.size)
@@ -217,15 +234,17 @@ def _evidence(export: LogExport, claim: RestClaim, begin_ms: int) -> dict[str, A
     }
 
 
-def _span(events: Sequence[AuditEvent], claim: RestClaim, begin_ms: int) -> tuple[int, int]:
+def _span(
+    events: Sequence[AuditEvent], names: Collection[str], until_ms: int, begin_ms: int
+) -> tuple[int, int]:
     """From which entry on, and up to which, all have to be there: from the last one before the
     object was made, to the first after the time that is asked about, or the last that tells of the
-    object."""
-    about = [at for at, event in enumerate(events) if whole_of(event.object) == claim.object]
+    object, or of what has carried it."""
+    about = [at for at, event in enumerate(events) if whole_of(event.object) in names]
     until = about[0] if about else len(events) - 1
     first = next((at for at in range(until, 0, -1) if events[at].time_ms <= begin_ms), 0)
     least = about[-1] if about else first
-    ends = (at for at in range(least, len(events)) if events[at].time_ms >= claim.until_ms)
+    ends = (at for at in range(least, len(events)) if events[at].time_ms >= until_ms)
     return first, next(ends, len(events) - 1) + 1
 
 
@@ -272,20 +291,18 @@ def check_proof(
 
 def _judged(claim: RestClaim, logs: Sequence[ProvenPart], directory: Directory) -> RestVerdict:
     """What parts of logs say of a claim, and what in them shows that they do not say all."""
-    entries = [
-        StoryEntry(event, log.origin, number)
-        for log in logs
-        for number, event in enumerate(log.events, log.first)
-        if whole_of(event.object) == claim.object
-    ]
+    told = _about(claim.object, logs)
+    entries = [entry for some in told.values() for entry in some]
     extents = {log.origin: Extent.of(log.events) for log in logs}
     closed: dict[str, int] = {}
     for origin in {entry.origin for entry in entries}:
         node, end_ms = node_of(origin), extents[origin].end_ms  # of several the first that ends
         closed[node] = min(closed.get(node, end_ms), end_ms)
     nodes = {node_of(log.origin) for log in logs}
-    story = story_of(claim.object, entries, nodes, extents=extents)
-    verdict = judge(claim, story, directory, closed)
+    verdict = RestVerdict(claim)
+    for name, some in told.items():
+        story = story_of(name, some, nodes, extents=extents)
+        judge(verdict, story, directory, closed)
     began_ms = made_ms(entries) - SKEW_MS
     for log in logs:
         node = node_of(log.origin)

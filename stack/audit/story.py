@@ -79,6 +79,19 @@ def whole_of(name: str) -> str:
     return source + at + stamp.partition("+")[0] if at else name
 
 
+def with_carriers(name: str, by_object: Mapping[str, Iterable[StoryEntry]]) -> list[str]:
+    """An object, and the bundles within which it, or a part of it, has gone on: where it was, is
+    where these were."""
+    found, todo = {name: None}, [name]
+    while todo:
+        for event, _, _ in by_object.get(todo.pop(), ()):
+            carrier = whole_of(event.carrier)
+            if carrier and carrier not in found:
+                found[carrier] = None
+                todo.append(carrier)
+    return [*found]
+
+
 def stories(exports: Sequence[LogExport], directory: Directory | None = None) -> list[Story]:
     """The story of each object in these logs, in the order in which they begin.  `directory` says
     where nodes are: without it nothing is said of policies.  Raises `DecodeError` for an entry
@@ -90,6 +103,9 @@ def stories(exports: Sequence[LogExport], directory: Directory | None = None) ->
     nodes = {export.node for export in exports}
     extents = {export.origin: Extent.of(export.decoded()) for export in exports}
     made = [story_of(name, [*some], nodes, directory, extents) for name, some in found.items()]
+    for story in made:
+        carriers = {whole_of(entry.event.carrier) for entry in story.entries} - {"", *found}
+        story.gaps += (f"no log here has ever heard of {each}" for each in sorted(carriers))
     return sorted(made, key=lambda story: story.entries[0].event.time_ms)
 
 
@@ -146,7 +162,9 @@ def _follow(story: Story, late: Collection[str]) -> None:
             if event.has(Act.RUN) and event.node not in had:
                 _never_took(story, event, "ran", origin in late)
             if event.has(Act.DELETED, Act.EXPIRED):
-                since = here.pop(place, None)
+                stored = event.has(Act.STORED) and event.node in had
+                took = stored or event.has(Act.RECEIVED, Act.MADE)
+                since = here.pop(place, event.time_ms if took else None)
                 if since is None:
                     _never_took(story, event, "lets go of", origin in late)
                 else:
@@ -185,6 +203,8 @@ def _join(story: Story, nodes: Collection[str], late: Collection[str]) -> None:
     for event, _, _ in story.entries:
         if event.has(Act.FORWARDED):
             given[event.node, event.peer, event.object].append(event.time_ms)
+        if event.carrier:  # when that is there, is said of the carrier
+            given[event.node, event.peer, event.object].append(1 << 64)
         if event.has(Act.RECEIVED):
             taken[event.peer, event.node, event.object].append(event.time_ms)
     for key in given.keys() | taken.keys():

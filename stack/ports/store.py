@@ -118,6 +118,9 @@ class Put(NamedTuple):
     event: Happened | None = None
     """What to write down when it is stored, in the node's log (see `RecordEvent`)."""
 
+    also: tuple[Happened, ...] = ()
+    """What to write down besides: of what is within it, or of what it came in."""
+
 
 class Release(NamedTuple):
     """Forget a bundle's octets; its key stays known as seen, mostly until its lifetime ends."""

@@ -232,7 +232,7 @@ class MemoryStore(_NoDisk):
                 evicted.append(old[0])
             self._insert(ref, put)
             if put.event is not None:
-                journal.add((put.event,))
+                journal.add((put.event, *put.also))
         self._bound()
         return Committed(refs, evicted)
 

@@ -285,6 +285,7 @@ class Staging:
                 start += size
             alike[put.priority, put.place].append(size)
         self.journal.add([put.event for _, put, _ in accepted if put.event is not None])
+        self.journal.add([event for _, put, _ in accepted if put.also for event in put.also])
         if out_of_line:
             self.record(rows)
         sql.insert(self.db, sql.INSERT_SEEN, seen)

@@ -17,8 +17,9 @@ from stack.audit.log import log_origin
 from stack.audit.merkle import Peaks
 from stack.audit.note import LogCheckpoint, NoteSigner
 from stack.audit.proof import RestClaim, check_proof, make_proof
+from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError, OrbitferryError, SecurityError
-from stack.policy import Directory, NodeSet
+from stack.policy import Directory, NodeFacts, NodeSet
 from tests.audit.logs import (
     BUNDLE,
     CLAIM,
@@ -30,12 +31,13 @@ from tests.audit.logs import (
     event,
     exported,
     exports,
+    hide,
     journey,
     leave,
     proof,
     signer,
 )
-from tests.audit.test_story import FAULTS
+from tests.audit.test_story import FAULTS, the_story
 
 
 def test_that_it_never_rested_elsewhere_is_proven() -> None:
@@ -128,9 +130,58 @@ def test_a_copy_to_somebody_else_cannot_be_left_out() -> None:
 def test_a_proof_is_of_the_object_that_its_entries_are_of() -> None:
     other = f"dtn://gs1/secret@{T0}.7"
     verdict = check_proof(forged(lambda fields: fields["claim"].update(object=other)))
-    assert verdict.missing == ["no log here has ever heard of it"]
+    assert verdict.missing == [f"no log here has ever heard of {other}"]
     with pytest.raises(DecodeError, match="is a part"):
         check_proof(forged(lambda fields: fields["claim"].update(object=FIRST)))
+
+
+OUTER = f"dtn://gs1/@{T0}.9"
+
+
+def in_a_tunnel(by: str) -> Said:
+    """From the station to the relay within another bundle, which somebody carries."""
+    said = journey()
+    inside = event("gs1", 1, Act.DELETED, peer="relay")._replace(detail=f"within {OUTER}")
+    here, gone = (Act.RECEIVED, Act.STORED), (Act.FORWARDED, Act.DELETED)
+    said["gs1"][1:] = [
+        event("gs1", 1, Act.MADE, Act.SEALED, Act.STORED, peer="relay", name=OUTER),
+        inside,
+        event("gs1", 2, *gone, peer=by, name=OUTER),
+    ]
+    said[by] = [
+        event(by, 2, *here, peer="gs1", name=OUTER),
+        event(by, 4, *gone, peer="relay", name=OUTER),
+    ]
+    said["relay"] = [
+        event("relay", 4, *here, Act.OPENED, Act.DELETED, peer=by, name=OUTER),
+        event("relay", 4, *here, peer="gs1"),
+        event("relay", 5, *gone, peer="sat1"),
+    ]
+    said["sat1"] = [
+        event("sat1", 5, *here, Act.OPENED, peer="relay"),
+        event("sat1", 6, Act.OPENED, Act.DELETED, peer="sat1"),
+    ]
+    return said
+
+
+def test_what_is_within_a_tunnel_is_where_its_carrier_is() -> None:
+    said = in_a_tunnel("eu")
+    assert the_story(said).sound, the_story(said)
+    facts = NodeFacts(Eid.parse("dtn://eu/"), "", frozenset({"EU"}))
+    where = Directory((*DIRECTORY, facts))
+    verdict = check_proof(proof(said), directory=where)
+    assert verdict.fits, verdict
+    assert "dtn://eu/" in [stay.node for stay in verdict.stays]
+    against = check_proof(proof(in_a_tunnel("abroad"))).against
+    assert against == [f"{OUTER} was at dtn://abroad/: 'XX', outside 'EU | KR'"]
+    # Whose log nobody shows, or that nobody speaks of:
+    del said["eu"]
+    assert "whose log is not here" in check_proof(proof(said), directory=where).missing[0]
+    for node in said:
+        hide(said, node, OUTER)
+    gap = f"no log here has ever heard of {OUTER}"
+    assert gap in check_proof(proof(said), directory=where).missing
+    assert the_story(said).gaps == [gap]
 
 
 def test_of_a_key_no_log_says_where_it_was() -> None:

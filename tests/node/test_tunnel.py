@@ -12,16 +12,21 @@ import pytest
 
 from interop.pcap import read_capture
 from link_models.clock import run_virtual
+from stack.audit.story import stories, with_carriers
 from stack.contacts.plan import Contact, Plan
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError
 from stack.engines.bundle_agent import TunnelConfig
-from stack.node.config import parse_config
+from stack.node.config import PolicyConfig, parse_config
+from stack.policy import DataPolicy, NodeSet
+from stack.policy.file import load_directory
 from stack.services.messages import Mailbox, send_message
+from stack.storage.audit_log import read_log
 from stack.wire.bundle import REPORT_DELIVERY
 from tests.node.test_two_nodes import channel, loop
 from tests.node.world import EPOCH_MS, World
 
+END = EPOCH_MS + 7_200_000
 NAMES = ("near", "gate", "carrier", "exit", "far")
 TUNNELS = {
     "gate": TunnelConfig(gateway="dtn://exit/", destination="dtn://far/**"),
@@ -80,6 +85,56 @@ def test_who_carries_it_sees_neither_ends_nor_size(tmp_path: Path) -> None:
     assert b"//exit/" in air
     assert b"//far/" not in air
     assert b"//near/" not in air
+
+
+@pytest.mark.parametrize("gateway", ["gate", "near"])
+def test_the_story_of_what_goes_by_a_tunnel_is_whole(tmp_path: Path, gateway: str) -> None:
+    """The logs say in which bundle it goes on, where that is, and when it ends; also where the
+    gateway has started anew in between.  The gateway is on its way, or its source."""
+    directory = tmp_path / "nodes.toml"
+    directory.write_text("".join(f'[[node]]\nid = "dtn://{name}/"\n' for name in NAMES))
+    pairs = [*pairwise(NAMES), *pairwise(NAMES[::-1])]
+    begins = {frozenset(("gate", "carrier")): 3_600_000}
+    plan = Plan(
+        Contact(f"dtn://{a}/", f"dtn://{b}/", EPOCH_MS + begins.get(frozenset((a, b)), 0), END, 1e6)
+        for a, b in pairs
+    )
+    tunnels = {gateway: TUNNELS["gate"]}
+    tunnels["exit"] = TunnelConfig(gateway=f"dtn://{gateway}/", destination="dtn://near/**")
+    anyone = NodeSet.parse("any")
+    policy = DataPolicy(readers=anyone, rest=anyone, transit=anyone, audit=True)
+    sent: list[str] = []
+
+    async def main() -> None:
+        world = World(loop(), tmp_path)
+        for a, b in pairwise(NAMES):
+            world.connect(a, b, channel(rate_bps=1e6))
+        options: dict[str, Any] = {"rate_bps": 1e6, "owlt_ms": 5.0, "scheduled": True}
+
+        def node(name: str) -> Any:
+            links = [world.link(a, b, **options) for a, b in pairs if a == name]
+            agent = {"tunnels": (tunnels[name],) if name in tunnels else ()}
+            told = PolicyConfig(directory=str(directory))
+            return world.node(name, links, plan=plan, agent=agent, policy=told)
+
+        async with node("carrier"), node("exit"), node("far") as far:
+            near = node("near")
+            async with near, node("gate"):
+                to = Eid.parse("dtn://far/messages")
+                sent.append(str(await send_message(near.port, to, b"hidden", policy=policy)))
+                await asyncio.sleep(60)
+            async with node("near"), node("gate"), Mailbox(far.port) as mailbox:
+                await mailbox.done(await mailbox.receive())
+                await asyncio.sleep(60)
+
+    run_virtual(main)
+    found = stories([read_log(tmp_path / name) for name in NAMES], load_directory(directory))
+    assert all(story.sound for story in found), found
+    carrier = {each.object for each in found} - {*sent}
+    (story,) = [each for each in found if each.object in carrier]
+    names = with_carriers(sent[0], {each.object: each.entries for each in found})
+    assert names == [sent[0], story.object]
+    assert "dtn://carrier/" in [stay.node for stay in story.stays]
 
 
 @pytest.mark.parametrize(

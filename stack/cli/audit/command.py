@@ -264,7 +264,7 @@ def story(
       orbitferry audit story all *.audit --trust domain --html story.html --csv story.csv
       orbitferry audit story all *.audit -d nodes.toml --unvouched
     """
-    from stack.audit.story import stories, whole_of
+    from stack.audit.story import stories, whole_of, with_carriers
 
     trusted = None if trust is None else believed(trust)
     owner = None if trusted is None else owner_by(trusted)
@@ -274,7 +274,9 @@ def story(
     problems = [f"{report.origin}: {each}" for report in reports for each in report.problems]
     found = stories(exports, known)
     if name != "all":
-        found = [each for each in found if each.object == whole_of(name)]
+        told = {each.object: each for each in found}
+        by_object = {each: told[each].entries for each in told}
+        found = [told[each] for each in with_carriers(whole_of(name), by_object) if each in told]
         if not found:
             raise CommandError(f"no log here has heard of {name}", "`all` shows what there is")
     if csv is not None:

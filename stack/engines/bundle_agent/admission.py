@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stack.audit.event import Act
+from stack.audit.event import Act, Happened
 from stack.core.eid import Eid
 from stack.core.train import Buffer
 from stack.engines.bundle_agent.config import AgentConfig
@@ -107,10 +107,12 @@ class Admission:
         outside: bool = False,
         owner: str = OWN,
         acts: int | None = None,
+        carries: bool = False,
     ) -> Put:
         """Store a bundle.  `outside`: a link brought it, from node `previous`.  `place` is that of
         `place_of`, and `found` what its extension blocks say, where that was asked already.  It
         counts to the share of `owner`.  `acts`: what else is done with it by that (`Act`).
+        `carries`: another one, by whose key it is known.
 
         `opened` is what security has made of it, where it has: it goes along for the
         delivery; with a bundle for elsewhere, or a fragment, goes `previous`."""
@@ -128,9 +130,10 @@ class Admission:
             found = found or extensions_of(bundle)
             key += self._digest.whole(bundle, self._variant(primary, found), found.encrypted)
         returned = outside and ours
-        if flags & NOTED or returned:
-            brought_by = previous if place is Place.FRAGMENT else ""
-            note = note_of(bundle, encoded, returned=returned, neighbour=brought_by, owner=owner)
+        if flags & NOTED or returned or carries:
+            by = previous if place is Place.FRAGMENT else ""
+            how = {"returned": returned, "carries": carries}
+            note = note_of(bundle, encoded, **how, neighbour=by, owner=owner)
         else:
             note = bare(owner)
         label = label_of(bundle.blocks) if found is None or found.label is None else found.label
@@ -160,6 +163,13 @@ class Admission:
             owner,
             event,
         )
+
+    def made(self, bundle: Bundle) -> Happened | None:
+        """What is written down of a bundle of our own that is not stored itself."""
+        label, primary, trail = label_of(bundle.blocks), bundle.primary, self.trail
+        if trail is None or not trail.wants(label):
+            return None
+        return trail.came(bundle, str(primary.source), label, self._made, str(primary.destination))
 
     def successor(
         self, bundle: Bundle, entries: Sequence[Entry], opened: Opened | None = None

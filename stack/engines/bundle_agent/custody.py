@@ -26,13 +26,13 @@ from stack.engines.bundle_agent.quarantine import quarantined, reason_of
 from stack.engines.bundle_agent.reassembly import FragmentLedger
 from stack.engines.bundle_agent.reports import StatusReporter
 from stack.engines.bundle_agent.shares import Shares
-from stack.engines.bundle_agent.trail import STORED, AuditTrail, happens
+from stack.engines.bundle_agent.trail import STORED, AuditTrail, happens, wrapped
 from stack.engines.bundle_agent.tunnels import Tunnels
 from stack.policy import DataPolicy, PolicyGate
 from stack.policy.label import encode_label
 from stack.ports.application import CRITICAL_PRIORITY, BundleId, Happening, Outgoing
 from stack.ports.security import Security
-from stack.ports.store import Move, Op, Place, RecordEvent, Write
+from stack.ports.store import Move, Op, Place, Put, RecordEvent, Write
 from stack.routing.forwarder import Forwarder
 from stack.wire.bundle import (
     LENIENT,
@@ -314,9 +314,20 @@ class Custody:
                         f"bundle_bytes_max {config.bundle_bytes_max}: send it as a file"
                     )
                 expires_ms = now_ms + min(one.lifetime_ms, config.lifetime_ms_max)
-                op = put(bundle, encoded, one.priority, expires_ms, now_ms, required=True)
-                if bundle is not own and one.priority < CRITICAL_PRIORITY:
-                    op = op._replace(key=bundle_key(own.primary))  # by which it is given up
+                within = bundle is not own
+                op = put(
+                    bundle,
+                    encoded,
+                    one.priority,
+                    expires_ms,
+                    now_ms,
+                    required=True,
+                    carries=within,
+                )
+                if within:
+                    op = op._replace(also=self._within(own, op))
+                    if one.priority < CRITICAL_PRIORITY:
+                        op = op._replace(key=bundle_key(own.primary))  # by which it is given up
                 ops.append(op)
         except Exception:
             self._origin.unreserve()  # what was reserved is not written down
@@ -338,6 +349,13 @@ class Custody:
                 found = found or [*outgoings]
                 found[index] = cut(one, policy, now_ms)
         return found or outgoings
+
+    def _within(self, own: Bundle, carrier: Put) -> tuple[Happened, ...]:
+        """What is written down of a bundle of our own that goes within another one."""
+        event = self._admission.made(own)
+        if event is None or carrier.event is None:
+            return ()
+        return wrapped(event, carrier.event, carrier.destination)
 
     def _carried(self, one: Outgoing, bundle: Bundle, now_ms: int) -> Bundle:
         """A bundle of our own, or what carries it through a tunnel."""

@@ -24,7 +24,7 @@ from stack.engines.bundle_agent.extensions import Extensions
 from stack.engines.bundle_agent.origin import PRIORITY_DEFAULT
 from stack.engines.bundle_agent.permission import refusal
 from stack.engines.bundle_agent.shares import NOWHERE, OWN, Shares
-from stack.engines.bundle_agent.trail import name_of
+from stack.engines.bundle_agent.trail import name_of, wrapped
 from stack.engines.bundle_agent.tunnels import DEPTH_MAX, Tunnels
 from stack.policy import DataPolicy, PolicyGate
 from stack.ports.security import Opened
@@ -205,7 +205,7 @@ class Ingress:
         elif place is Place.DELIVER:
             opened = admission.open(bundle)
             if opened is not None:
-                other = self._opened(bundle, opened, found.unprocessed, now_ms, depth)
+                other = self._opened(bundle, opened, found.unprocessed, now_ms, previous, depth)
                 if other is not None:
                     return other
                 place = place if opened.ok else Place.DEFER  # until there are other keys
@@ -259,9 +259,12 @@ class Ingress:
             evicts=put.evicts,
             previous=put.previous,
             owner=put.owner,
-            acts=0,
+            carries=True,
         )
-        return carrier._replace(key=put.key)
+        also = carrier.also
+        if put.event is not None and carrier.event is not None:
+            also = wrapped(put.event, carrier.event, tunnel.gateway)
+        return carrier._replace(key=put.key, also=also)
 
     def unwrap(
         self, outer: Bundle, now_ms: int, depth: int = 0, waited_ms: int = 0
@@ -282,12 +285,24 @@ class Ingress:
         return self.judge(inner, encode_bundle(inner), now_ms, gateway, True, depth + 1)
 
     def _opened(
-        self, bundle: Bundle, opened: Opened, unprocessed: int, now_ms: int, depth: int
+        self,
+        bundle: Bundle,
+        opened: Opened,
+        unprocessed: int,
+        now_ms: int,
+        previous: str,
+        depth: int,
     ) -> Taken | Refused | None:
         """What becomes of a bundle for here that security has looked at, where it is not delivered
         itself."""
         if opened.bundle is not None:
-            return self.unwrap(opened.bundle, now_ms, depth) if opened.proven else None
+            taken = self.unwrap(opened.bundle, now_ms, depth) if opened.proven else None
+            trail = self._admission.trail
+            event = trail.emptied(bundle, previous) if isinstance(taken, Taken) and trail else None
+            if isinstance(taken, Taken) and event is not None:
+                put = taken.put._replace(also=(*taken.put.also, event))
+                return taken._replace(put=put)
+            return taken
         # Neither kept nor known: it must not stand in anybody's place.
         if opened.reason == FAILED_SECURITY and self._is_new(bundle):
             words = f"{opened.failure}: asked for once more"

@@ -2,8 +2,9 @@
 
 Most bundles need no note.  Fragments do (to know what they cover), and so do bundles that asked
 for status reports (to report their end, RFC 9171 §5.1, when their octets may already be gone),
-those that came from outside although they name us as their source, and those that count to
-somebody's share of the store (`stack.engines.bundle_agent.shares`).  A data policy stands before
+those that came from outside although they name us as their source, those that carry others through
+a tunnel (they are known as what they carry), and those that count to somebody's share of the store
+(`stack.engines.bundle_agent.shares`).  A data policy stands before
 all that.
 """
 
@@ -48,15 +49,22 @@ class Note(NamedTuple):
 
 
 def note_of(
-    bundle: Bundle, encoded: Buffer, *, returned: bool = False, neighbour: str = "", owner: str = ""
+    bundle: Bundle,
+    encoded: Buffer,
+    *,
+    returned: bool = False,
+    carries: bool = False,
+    neighbour: str = "",
+    owner: str = "",
 ) -> bytes:
     """The note that a bundle (whose octets are `encoded`) needs, or nothing.
 
-    `returned` marks one from outside that names this node as its source; `neighbour` is who brought
+    `returned` marks one from outside that names this node as its source, `carries` one that is
+    known by the key of what it carries; `neighbour` is who brought
     a fragment, `owner` to whose share it counts (that of a fragment is this neighbour, if any).
     """
     primary = bundle.primary
-    if not (primary.flags & NOTED or returned):
+    if not (primary.flags & NOTED or returned or carries):
         return bare(owner)
     head = primary.encoded
     if head is None:

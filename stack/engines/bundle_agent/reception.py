@@ -22,7 +22,7 @@ from stack.engines.bundle_agent.notes import policy_in
 from stack.engines.bundle_agent.parts import Parts
 from stack.engines.bundle_agent.quarantine import end_of, set_aside
 from stack.engines.bundle_agent.shares import NOTHING, NOWHERE, OWN, Shares
-from stack.engines.bundle_agent.trail import AuditTrail, name_of
+from stack.engines.bundle_agent.trail import AuditTrail, ended, name_of
 from stack.policy import PolicyGate
 from stack.ports.application import CRITICAL_PRIORITY
 from stack.ports.security import Opened, Security
@@ -174,7 +174,10 @@ class Receiving(Parts):
         judged = self._ingress.unwrap(put.known.bundle, now_ms, 0, now_ms - put.received_ms)
         if isinstance(judged, Taken):
             within = self._taken(judged, now_ms)
-            return None if within is None else within._replace(required=True)
+            if within is None:
+                return None
+            also = within.also if put.event is None else (*within.also, ended(put.event))
+            return within._replace(required=True, also=also)
         if judged is not None:
             self._refused(judged, now_ms)
         return judged or put

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from stack.audit.event import Act, Circumstance, Happened, label_digest
+from stack.audit.event import WITHIN, Act, Circumstance, Happened, label_digest
 from stack.contacts.plan import Plan
 from stack.core.clock import dtn_to_iso
 from stack.core.errors import DecodeError
@@ -31,6 +31,7 @@ GONE = int(Act.DELETED)
 REFUSED = int(Act.REFUSED)
 FORWARDED = int(Act.FORWARDED)
 CONSUMED = int(Act.OPENED | Act.DELETED)
+EMPTIED = int(Act.RECEIVED | Act.OPENED | Act.DELETED)
 QUIET = frozenset({"audit", "68"})
 """Services whose bundles are about logs: what is written down of them would need more of them."""
 
@@ -80,6 +81,13 @@ class AuditTrail:
             came = Circumstance(acts | STORED, self._node, label_digest(label), peer, "", label)
             self._came = acts, label, peer, came
         return came, name
+
+    def emptied(self, outer: Bundle, peer: str) -> Happened | None:
+        """A bundle from `peer` that ends here as what was within it is stored."""
+        label = label_of(outer.blocks)
+        if not self.wants(label):
+            return None
+        return self.came(outer, str(outer.primary.source), label, EMPTIED, peer)
 
     def refused(self, bundle: Bundle, why: str, peer: str, now_ms: int) -> Happened | None:
         """A bundle that came from `peer` and is not kept; nothing for the many of somebody who
@@ -162,6 +170,19 @@ def _then(told: EventSubject, acts: int, peer: str = "", why: str = "") -> Happe
     """What is done with a bundle."""
     node, name, label = told
     return _circumstance(acts, node, label, peer, why), name
+
+
+def wrapped(inner: Happened, outer: Happened, gateway: str) -> tuple[Happened, Happened]:
+    """What is written down of a bundle besides that it came, or was made, when it goes into another
+    one for `gateway`: from here on the log says of that one where it is."""
+    (_, node, label, *_), name = inner
+    return inner, (_circumstance(GONE, node, label, gateway, WITHIN + outer[1]), name)
+
+
+def ended(event: Happened) -> Happened:
+    """The same of what is let go of at once."""
+    common, name = event
+    return common._replace(acts=common.acts | GONE), name
 
 
 @lru_cache(maxsize=1024)
