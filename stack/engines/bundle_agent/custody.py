@@ -18,7 +18,7 @@ from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.entry import Entry, Waiting
 from stack.engines.bundle_agent.events import Deliverable, Event
 from stack.engines.bundle_agent.links import Links
-from stack.engines.bundle_agent.notes import labelled, parse_note
+from stack.engines.bundle_agent.notes import aside, labelled, parse_note
 from stack.engines.bundle_agent.origin import Origin
 from stack.engines.bundle_agent.paths import PathJudge
 from stack.engines.bundle_agent.permission import check_leaving, cut
@@ -188,7 +188,9 @@ class Custody:
         entry = self.entries.get(ref)
         self._set_aside(ref, error, now_ms)
         label = encode_label(entry.policy) if entry is not None and entry.policy else b""
-        self._ops.append(Move(ref, Place.QUARANTINE, labelled(reason_of(error), label)))
+        name = entry.told[1] if entry is not None and entry.told else ""
+        note = aside(reason_of(error), name)
+        self._ops.append(Move(ref, Place.QUARANTINE, labelled(note, label)))
         try:
             self._happens(entry, STORED, why="it is in quarantine")
         except Exception as failed:  # as in `_report_end`

@@ -8,7 +8,13 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from stack.core.eid import Eid
-from stack.engines.bundle_agent.notes import is_bare, is_returned, owner_of, policy_and_rest
+from stack.engines.bundle_agent.notes import (
+    is_bare,
+    is_returned,
+    owner_of,
+    policy_and_rest,
+    why_and_name,
+)
 from stack.policy import DataPolicy
 from stack.ports.application import BundleId, Delivery
 from stack.ports.store import Place, Put, Stored
@@ -88,6 +94,7 @@ def entered(ref: int, put: Put, node: str) -> Entry:
     key, place, note, policy, told = put.key, put.place, put.note, None, None
     if note:  # few have one
         policy, note = policy_and_rest(note)
+        note = why_and_name(note)[0] if place is Place.QUARANTINE else note
     if put.event is not None:
         common, name = put.event
         told = common.node, name, common.label
@@ -116,6 +123,8 @@ def restored(old: Stored, node: str, told: EventSubject | None = None) -> Entry:
     begin with, if it has any."""
     quarantined = old.place is Place.QUARANTINE  # its note is why
     policy, note = policy_and_rest(old.note)
+    if quarantined:
+        note, _ = why_and_name(note)
     return Entry(
         old.ref,
         old.place,

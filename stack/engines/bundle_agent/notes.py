@@ -33,6 +33,7 @@ _BARE = b"\x20"
 NOTED = IS_FRAGMENT | REPORT_ANY
 """Flags of bundles that need more than that."""
 
+_ASIDE = b"\0"
 _LABELLED = b"\x21"
 """What a note begins with where the label of a data policy precedes the rest."""
 
@@ -121,6 +122,19 @@ def parse_note(note: bytes) -> Note:
     primary, end = decode_primary(note, _LENGTH.size, mode=LENIENT)
     neighbour = note[end:].decode(errors="replace")
     return Note(primary, _LENGTH.unpack_from(note)[0] & ~(_RETURNED | _SHARED), neighbour)
+
+
+def aside(why: bytes, name: str) -> bytes:
+    """The note of a bundle in quarantine: why it is there, and under which name the node's log
+    knows it, if it does, as its key does not tell a part from the whole."""
+    why = why.replace(_ASIDE, b"?")
+    return why + _ASIDE + name.encode() if name else why
+
+
+def why_and_name(note: bytes) -> tuple[bytes, str]:
+    """Inverse of `aside`."""
+    why, _, name = note.partition(_ASIDE)
+    return why, name.decode(errors="replace")
 
 
 def is_bare(note: bytes) -> bool:

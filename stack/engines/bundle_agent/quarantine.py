@@ -9,6 +9,8 @@ from stack.core.errors import words_of
 from stack.core.train import Buffer
 from stack.engines.bundle_agent.entry import Entry
 from stack.engines.bundle_agent.ingress import Arrival
+from stack.engines.bundle_agent.notes import aside, labelled
+from stack.engines.bundle_agent.trail import AuditTrail
 from stack.ports.store import QUARANTINE_PRIORITY, Place, Put
 from stack.wire.bundle import Mode, bundle_key, decode_bundle
 
@@ -48,13 +50,16 @@ def set_aside(
     error: Exception,
     owner: str = "",
     spare: tuple[int, int] = (0, 0),
+    trail: AuditTrail | None = None,
+    peer: str = "",
 ) -> Put | None:
-    """Keep a bundle that arrived and could not be judged, as `Put` says, in `owner`'s share; what
-    cannot even be read was never received, nor what comes behind it."""
+    """Keep a bundle that arrived from `peer` and could not be judged, as `Put` says, in `owner`'s
+    share; what cannot even be read was never received, nor what comes behind it."""
     data, offset = arrival.data, arrival.offset
     try:
         bundle, end = decode_bundle(data, offset=offset, mode=mode)
         primary, encoded = bundle.primary, memoryview(data)[offset:end]
+        label, name, event = (b"", "", None) if trail is None else trail.set_aside(bundle, peer)
         return Put(
             # What stands in quarantine must not pass for the genuine bundle of this identity.
             key=bundle_key(primary, len(bundle.payload.data))
@@ -66,9 +71,10 @@ def set_aside(
             priority=QUARANTINE_PRIORITY,
             expires_ms=now_ms + min(primary.lifetime_ms, KEPT_MS),
             received_ms=now_ms,
-            note=reason_of(error),
+            note=labelled(aside(reason_of(error), name), label),
             spare=spare,
             owner=owner,
+            event=event,
         )
     except Exception:  # as before: it concerns this bundle alone
         return None

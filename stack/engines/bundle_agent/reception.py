@@ -115,7 +115,8 @@ class Receiving(Parts):
                 owner = NOWHERE if counts else OWN
                 size = len(arrival.data) - arrival.offset
                 spare = self.shares.spare(owner, size) if counts else NOTHING
-                put = set_aside(arrival, self._mode, now_ms, error, owner, spare)
+                asked = arrival, self._mode, now_ms, error, owner, spare
+                put = set_aside(*asked, self._trail, previous)
                 if put is None:  # it cannot be read: it was never received, nor what is behind it
                     intact = at_once = False
             if put is not None:

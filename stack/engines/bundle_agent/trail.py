@@ -14,7 +14,7 @@ from stack.contacts.plan import Plan
 from stack.core.clock import dtn_to_iso
 from stack.core.errors import DecodeError
 from stack.engines.bundle_agent.entry import Entry, EventSubject, node_and_service
-from stack.engines.bundle_agent.notes import is_bare, parse_note, unlabelled
+from stack.engines.bundle_agent.notes import is_bare, parse_note, unlabelled, why_and_name
 from stack.policy.label import decode_label, encode_label, label_of
 from stack.ports.application import Happening
 from stack.ports.store import Place, Stored
@@ -28,6 +28,7 @@ REFUSALS_MAX = 1000
 REFUSALS_MS = 600_000
 STORED = int(Act.STORED)
 GONE = int(Act.DELETED)
+RECEIVED = int(Act.RECEIVED)
 REFUSED = int(Act.REFUSED)
 FORWARDED = int(Act.FORWARDED)
 CONSUMED = int(Act.OPENED | Act.DELETED)
@@ -82,6 +83,17 @@ class AuditTrail:
             self._came = acts, label, peer, came
         return came, name
 
+    def set_aside(self, bundle: Bundle, peer: str) -> tuple[bytes, str, Happened | None]:
+        """A bundle from `peer` that could not be judged, and is kept in quarantine: its label,
+        where that asks for something, the name under which it is known, and what is written
+        down."""
+        label = label_of(bundle.blocks)
+        label = label if asks(label) else b""
+        if not self.wants(label):
+            return b"", "", None
+        event = self.came(bundle, str(bundle.primary.source), label, RECEIVED, peer)
+        return label, event[1] if event is not None else "", event
+
     def emptied(self, outer: Bundle, peer: str) -> Happened | None:
         """A bundle from `peer` that ends here as what was within it is stored."""
         label = label_of(outer.blocks)
@@ -111,7 +123,9 @@ class AuditTrail:
             return None
         creation_ms, sequence = parse_stamp(old.key[:STAMP_BYTES])
         name = f"{old.source}@{creation_ms}.{sequence}"
-        if note and old.place is not Place.QUARANTINE and not is_bare(note):
+        if old.place is Place.QUARANTINE:
+            name = why_and_name(note)[1] or name
+        elif note and not is_bare(note):
             primary, length, _ = parse_note(note)
             name = object_name(primary, length)
         return self._node, name, label_digest(label)

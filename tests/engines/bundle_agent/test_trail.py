@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stack.audit.event import label_digest
+from stack.audit.event import Act, decode_event, label_digest
 from stack.contacts.plan import Contact, Plan
 from stack.core.clock import dtn_to_iso
 from stack.core.eid import Eid
@@ -14,9 +14,10 @@ from stack.engines.bundle_agent.trail import FORWARDED, GONE, NO_CONTACT
 from stack.policy import DataPolicy, Directory, NodeFacts, NodeSet, PolicyGate
 from stack.policy.label import encode_label
 from stack.ports.application import Outgoing
-from stack.ports.store import RecordEvent, Release
+from stack.ports.store import Place, Put, RecordEvent, Release
 from stack.routing.forwarder import Forwarder
 from stack.storage.memory import MemoryStore
+from stack.wire.bundle import decode_bundle, encode_bundle, fragment_bundle
 from tests.engines.bundle_agent.desk import keyed
 from tests.engines.bundle_agent.harness import HERE, NEXT, NOW, plan
 
@@ -129,3 +130,50 @@ def test_of_a_bundle_that_others_are_to_get_too_no_end_is_told(
     common, told = op.event
     acts = FORWARDED if stays else GONE | FORWARDED if neighbour else GONE
     assert (common.acts, common.peer, told) == (acts, neighbour, name)
+
+
+def parts_of_one(store: MemoryStore) -> list[bytes]:
+    """Three parts of a bundle under a policy, from its source on to the next node."""
+    agent = sender(store)
+    to = Eid.parse(NEXT).with_service("app")
+    made = agent.send([Outgoing(to, b"x" * 300, 60_000, "app", policy=LONG)], NOW)[1]
+    (put,) = [op for op in made if isinstance(op, Put)]
+    bundle, _ = decode_bundle(put.encoded)
+    return [encode_bundle(each) for each in fragment_bundle(bundle, len(put.encoded) - 150)]
+
+
+@pytest.mark.parametrize("which", ["policy", "all"])
+@pytest.mark.parametrize("fails_at", ["judging", "later"])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_what_is_set_aside_is_known_by_its_name_to_the_end(
+    monkeypatch: pytest.MonkeyPatch, which: str, fails_at: str, restarts: bool
+) -> None:
+    """A part is not the whole: the log says that it came, and that it, and nothing else, went."""
+    part = parts_of_one(MemoryStore(1 << 20))[0]
+    agent = sender(store := MemoryStore(1 << 20), which)
+    if fails_at == "judging":
+        monkeypatch.setattr(agent._ingress, "take", lambda *_, **__: 1 // 0)
+    put = agent.receive(part, NOW, previous=NEXT).put
+    assert put is not None
+    puts = [put]
+    agent.committed(puts, store.commit(puts, NOW), NOW)
+    (ref,) = agent.entries
+    if fails_at == "later":
+        agent.quarantine(ref, ValueError("out of the blue"), NOW)
+        store.commit(agent.take_ops(), NOW)
+    why = b"ValueError: out of the blue" if fails_at == "later" else b"ZeroDivisionError"
+    if restarts:
+        agent = sender(store, which)
+        agent.restore(store.scan(), NOW)
+    (entry,) = agent.entries.values()
+    assert entry.place is Place.QUARANTINE
+    assert (entry.note.startswith(why), b"\0" in entry.note) == (True, False)
+    store.ledger = agent._trail
+    store.expire(NOW + 8 * 86_400_000, 9)
+    told = [decode_event(event) for _, event in store.events(0, 9)]
+    names = {each.object for each in told}
+    assert len(names) == 1
+    assert "+0/" in names.pop()
+    assert told[0].has(Act.RECEIVED, Act.STORED)
+    assert told[-1].has(Act.DELETED, Act.EXPIRED)
+    assert len({each.label for each in told}) == 1
