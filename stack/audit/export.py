@@ -257,7 +257,7 @@ class LogReport:
     """How many of these are not here, though later ones are."""
 
     witnesses: dict[str, int] = field(default_factory=dict)
-    """Of each witness how many entries it has attested, at most."""
+    """Of each witness that counts how many entries it has attested, at most."""
 
     problems: list[str] = field(default_factory=list)
 
@@ -290,6 +290,7 @@ def _verify(
     problems = report.problems
     key = known.get(export.origin, export.key)
     report.vouched_by = "key" if export.origin in known else ""
+    report.witnesses.update((witness.name, 0) for witness in witnesses)
     if key != export.key:
         problems.append("its file names another key than the one that is known")
     try:

@@ -20,7 +20,7 @@ from stack.audit.event import Act, AuditEvent, decode_event
 from stack.audit.export import LogExport, json_of_peaks, peaks_of_json
 from stack.audit.log import node_of
 from stack.audit.merkle import verify_consistency
-from stack.audit.note import LogCheckpoint, NoteKey, SignedNote, open_checkpoint
+from stack.audit.note import LogCheckpoint, NoteKey, open_checkpoint
 from stack.audit.story import (
     KEY,
     SKEW_MS,
@@ -143,8 +143,9 @@ def make_proof(
     nodes = {node for event, _, _ in about for node in (event.node, event.peer)}
     facts = [directory.get(node) for node in sorted(nodes)]
     begin_ms = made_ms(about) - SKEW_MS
+    seen = [note for each in exports for note in (*each.checkpoints, *each.seen)]
     logs = [
-        _evidence(each, told.keys(), claim.until_ms, begin_ms)
+        _evidence(each, seen, told.keys(), claim.until_ms, begin_ms)
         for each in exports
         if each.node in nodes
     ]
@@ -198,26 +199,49 @@ def _facts(node: NodeFacts) -> dict[str, Any]:
     }
 
 
+def _earlier(
+    export: LogExport, newest: LogCheckpoint, seen: Iterable[bytes]
+) -> list[dict[str, Any]]:
+    """What anybody has seen of a log before the newest checkpoint, with the proofs that this one
+    continues it.  Raises `SecurityError` where the log is not what somebody has seen of it."""
+    tree, found = export.tree(), []
+    for octets in dict.fromkeys((*export.checkpoints, *seen)):
+        try:
+            old = open_checkpoint(octets, export.key)[1]
+        except (DecodeError, SecurityError):
+            continue  # of another log; or somebody says that it were of this one
+        if old.size > tree.size:
+            raise SecurityError(
+                f"{export.origin} has signed {old.size} entries, and shows {tree.size}: export it"
+                " again, or the others are withheld"
+            )
+        try:
+            if tree.root(old.size) != old.root:
+                words = f"{export.origin} is not what it has signed at {old.size} entries"
+                raise SecurityError(f"{words}: see `audit verify`")
+            if 0 < old.size < newest.size:
+                path = tree.consistency(old.size, newest.size)
+                found.append({"note": octets.decode(), "path": [each.hex() for each in path]})
+        except LocalError:
+            continue  # from before what was pruned
+    return found
+
+
 def _evidence(
-    export: LogExport, names: Collection[str], until_ms: int, begin_ms: int
+    export: LogExport,
+    seen: Sequence[bytes],
+    names: Collection[str],
+    until_ms: int,
+    begin_ms: int,
 ) -> dict[str, Any]:
-    """What one log says from `begin_ms` on, with its proofs."""
+    """What one log says from `begin_ms` on, with its proofs; `seen`: checkpoints, of whatever log,
+    that others have seen."""
     note = export.newest()
     newest = LogCheckpoint.parse(note.text)
     tree, base = export.tree(), export.base
-    if newest.size > tree.size or tree.root(newest.size) != newest.root:
-        raise SecurityError(f"{export.origin} is not what its checkpoint says: see `audit verify`")
+    earlier = _earlier(export, newest, seen)
     if newest.size <= base.size:
         raise LocalError(f"{export.origin}: all that a checkpoint covers is pruned, or damaged")
-    earlier = []
-    for octets in dict.fromkeys((*export.checkpoints, *export.seen)):
-        old = LogCheckpoint.parse(SignedNote.parse(octets).text)
-        if old.origin == export.origin and 0 < old.size < newest.size:
-            try:
-                path = tree.consistency(old.size, newest.size)
-            except LocalError:
-                continue  # from before what was pruned
-            earlier.append({"note": octets.decode(), "path": [each.hex() for each in path]})
     first, end = _span(export.decoded()[: newest.size - base.size], names, until_ms, begin_ms)
     before = base.copy()
     before.add(export.events[:first])

@@ -184,6 +184,24 @@ def test_what_is_within_a_tunnel_is_where_its_carrier_is() -> None:
     assert the_story(said).gaps == [gap]
 
 
+def test_a_log_that_others_have_seen_otherwise_proves_nothing() -> None:
+    """A witness has cosigned another history, of less, as many, or more entries; what somebody only
+    says that the log had signed is passed over."""
+    said = journey()
+    seen = [event("gs1", 0, Act.MADE, Act.STORED), *said["gs1"][1:]]
+    seen += [event("gs1", hour, Act.REFUSED) for hour in (9, 10, 11)]
+    for count in (1, 3, 5):
+        logs = exports(said)
+        logs[1].seen += exported("gs1", seen[:count]).checkpoints
+        with pytest.raises(SecurityError, match=f"has signed {count} entries|at {count} entries"):
+            make_proof(CLAIM, logs, DIRECTORY, T0)
+    logs = exports(said)
+    thief = NoteSigner(logs[0].origin, bytes(32))
+    forged_note = LogCheckpoint(logs[0].origin, 1, bytes(32)).signed(thief).encode()
+    logs[1].seen += [forged_note, b"none"]
+    assert check_proof(json.dumps(make_proof(CLAIM, logs, DIRECTORY, T0)).encode()).fits
+
+
 def test_of_a_key_no_log_says_where_it_was() -> None:
     said = {"gs1": [event("gs1", 0, Act.KEY_DESTROYED, label=b"", name="key:KR-epoch-1")]}
     claim = RestClaim("key:KR-epoch-1", NodeSet.parse("KR"), T0, T0 + HOUR)

@@ -166,7 +166,7 @@ def verify(
                 + (f"; the first {report.first} are not here" if report.first else "")
             )
             for name, size in report.witnesses.items():
-                say(f"  {name} has seen {size} of them")
+                say(f"  {name} has seen {size or 'none'} of them")
             for problem in report.problems:
                 say_wrapped(f"  WRONG: {problem}")
         if trust is not None:
