@@ -17,9 +17,17 @@ from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.content import ContentDigest
 from stack.engines.bundle_agent.entry import Entry, node_and_service
 from stack.engines.bundle_agent.extensions import Extensions, extensions_of
-from stack.engines.bundle_agent.notes import NOTED, bare, is_returned, label_alone, note_of
+from stack.engines.bundle_agent.notes import (
+    NOTED,
+    bare,
+    is_returned,
+    label_alone,
+    labelled,
+    note_of,
+    unlabelled,
+)
 from stack.engines.bundle_agent.shares import NOTHING, OWN, Shares
-from stack.engines.bundle_agent.trail import AuditTrail, asks
+from stack.engines.bundle_agent.trail import AuditTrail, asks, wrapped
 from stack.policy.label import label_of
 from stack.ports.application import CRITICAL_PRIORITY
 from stack.ports.security import Opened, Security
@@ -107,12 +115,10 @@ class Admission:
         outside: bool = False,
         owner: str = OWN,
         acts: int | None = None,
-        carries: bool = False,
     ) -> Put:
         """Store a bundle.  `outside`: a link brought it, from node `previous`.  `place` is that of
         `place_of`, and `found` what its extension blocks say, where that was asked already.  It
         counts to the share of `owner`.  `acts`: what else is done with it by that (`Act`).
-        `carries`: another one, by whose key it is known.
 
         `opened` is what security has made of it, where it has: it goes along for the
         delivery; with a bundle for elsewhere, or a fragment, goes `previous`."""
@@ -130,10 +136,9 @@ class Admission:
             found = found or extensions_of(bundle)
             key += self._digest.whole(bundle, self._variant(primary, found), found.encrypted)
         returned = outside and ours
-        if flags & NOTED or returned or carries:
-            by = previous if place is Place.FRAGMENT else ""
-            how = {"returned": returned, "carries": carries}
-            note = note_of(bundle, encoded, **how, neighbour=by, owner=owner)
+        if flags & NOTED or returned:
+            brought_by = previous if place is Place.FRAGMENT else ""
+            note = note_of(bundle, encoded, returned=returned, neighbour=brought_by, owner=owner)
         else:
             note = bare(owner)
         label = label_of(bundle.blocks) if found is None or found.label is None else found.label
@@ -163,6 +168,24 @@ class Admission:
             owner,
             event,
         )
+
+    def carrying(
+        self, carrier: Put, outer: Bundle, inner: Happened | None, key: bytes = b""
+    ) -> Put:
+        """Store what carries another bundle through a tunnel, and is known by the `key` of that one
+        if it is given: so its note says what it is.  `inner`: what is written down of the other
+        one, if anything."""
+        label, _ = unlabelled(carrier.note)
+        note = note_of(outer, carrier.encoded, carries=True, owner=carrier.owner)
+        also: tuple[Happened, ...] = ()
+        if inner is not None and carrier.event is not None:
+            also = wrapped(inner, carrier.event, carrier.destination)
+        return carrier._replace(key=key or carrier.key, note=labelled(note, label), also=also)
+
+    def emptied(self, inner: Put, outer: Bundle, previous: str) -> Put:
+        """Store what was within a bundle from `previous`, which ends here by that."""
+        event = None if self.trail is None else self.trail.emptied(outer, previous)
+        return inner if event is None else inner._replace(also=(*inner.also, event))
 
     def made(self, bundle: Bundle) -> Happened | None:
         """What is written down of a bundle of our own that is not stored itself."""

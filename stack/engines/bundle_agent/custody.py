@@ -18,21 +18,20 @@ from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.entry import Entry, Waiting
 from stack.engines.bundle_agent.events import Deliverable, Event
 from stack.engines.bundle_agent.links import Links
-from stack.engines.bundle_agent.notes import aside, labelled, parse_note
+from stack.engines.bundle_agent.notes import parse_note
 from stack.engines.bundle_agent.origin import Origin
 from stack.engines.bundle_agent.paths import PathJudge
 from stack.engines.bundle_agent.permission import check_leaving, cut
-from stack.engines.bundle_agent.quarantine import quarantined, reason_of
+from stack.engines.bundle_agent.quarantine import moved, quarantined
 from stack.engines.bundle_agent.reassembly import FragmentLedger
 from stack.engines.bundle_agent.reports import StatusReporter
 from stack.engines.bundle_agent.shares import Shares
-from stack.engines.bundle_agent.trail import STORED, AuditTrail, happens, wrapped
+from stack.engines.bundle_agent.trail import STORED, AuditTrail, happens
 from stack.engines.bundle_agent.tunnels import Tunnels
 from stack.policy import DataPolicy, PolicyGate
-from stack.policy.label import encode_label
 from stack.ports.application import CRITICAL_PRIORITY, BundleId, Happening, Outgoing
 from stack.ports.security import Security
-from stack.ports.store import Move, Op, Place, Put, RecordEvent, Write
+from stack.ports.store import Op, Place, RecordEvent, Write
 from stack.routing.forwarder import Forwarder
 from stack.wire.bundle import (
     LENIENT,
@@ -187,10 +186,7 @@ class Custody:
         its octets stay in the store for the operator.  Who asked for reports is told."""
         entry = self.entries.get(ref)
         self._set_aside(ref, error, now_ms)
-        label = encode_label(entry.policy) if entry is not None and entry.policy else b""
-        name = entry.told[1] if entry is not None and entry.told else ""
-        note = aside(reason_of(error), name)
-        self._ops.append(Move(ref, Place.QUARANTINE, labelled(note, label)))
+        self._ops.append(moved(ref, entry, error))
         try:
             self._happens(entry, STORED, why="it is in quarantine")
         except Exception as failed:  # as in `_report_end`
@@ -316,20 +312,10 @@ class Custody:
                         f"bundle_bytes_max {config.bundle_bytes_max}: send it as a file"
                     )
                 expires_ms = now_ms + min(one.lifetime_ms, config.lifetime_ms_max)
-                within = bundle is not own
-                op = put(
-                    bundle,
-                    encoded,
-                    one.priority,
-                    expires_ms,
-                    now_ms,
-                    required=True,
-                    carries=within,
-                )
-                if within:
-                    op = op._replace(also=self._within(own, op))
-                    if one.priority < CRITICAL_PRIORITY:
-                        op = op._replace(key=bundle_key(own.primary))  # by which it is given up
+                op = put(bundle, encoded, one.priority, expires_ms, now_ms, required=True)
+                if bundle is not own:  # by the key of that one it is given up
+                    key = bundle_key(own.primary) if one.priority < CRITICAL_PRIORITY else b""
+                    op = self._admission.carrying(op, bundle, self._admission.made(own), key)
                 ops.append(op)
         except Exception:
             self._origin.unreserve()  # what was reserved is not written down
@@ -351,13 +337,6 @@ class Custody:
                 found = found or [*outgoings]
                 found[index] = cut(one, policy, now_ms)
         return found or outgoings
-
-    def _within(self, own: Bundle, carrier: Put) -> tuple[Happened, ...]:
-        """What is written down of a bundle of our own that goes within another one."""
-        event = self._admission.made(own)
-        if event is None or carrier.event is None:
-            return ()
-        return wrapped(event, carrier.event, carrier.destination)
 
     def _carried(self, one: Outgoing, bundle: Bundle, now_ms: int) -> Bundle:
         """A bundle of our own, or what carries it through a tunnel."""

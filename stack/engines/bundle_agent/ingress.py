@@ -24,7 +24,7 @@ from stack.engines.bundle_agent.extensions import Extensions
 from stack.engines.bundle_agent.origin import PRIORITY_DEFAULT
 from stack.engines.bundle_agent.permission import refusal
 from stack.engines.bundle_agent.shares import NOWHERE, OWN, Shares
-from stack.engines.bundle_agent.trail import name_of, wrapped
+from stack.engines.bundle_agent.trail import name_of
 from stack.engines.bundle_agent.tunnels import DEPTH_MAX, Tunnels
 from stack.policy import DataPolicy, PolicyGate
 from stack.ports.security import Opened
@@ -259,12 +259,8 @@ class Ingress:
             evicts=put.evicts,
             previous=put.previous,
             owner=put.owner,
-            carries=True,
         )
-        also = carrier.also
-        if put.event is not None and carrier.event is not None:
-            also = wrapped(put.event, carrier.event, tunnel.gateway)
-        return carrier._replace(key=put.key, also=also)
+        return self._admission.carrying(carrier, outer, put.event, put.key)
 
     def unwrap(
         self, outer: Bundle, now_ms: int, depth: int = 0, waited_ms: int = 0
@@ -297,11 +293,9 @@ class Ingress:
         itself."""
         if opened.bundle is not None:
             taken = self.unwrap(opened.bundle, now_ms, depth) if opened.proven else None
-            trail = self._admission.trail
-            event = trail.emptied(bundle, previous) if isinstance(taken, Taken) and trail else None
-            if isinstance(taken, Taken) and event is not None:
-                put = taken.put._replace(also=(*taken.put.also, event))
-                return taken._replace(put=put)
+            if isinstance(taken, Taken):
+                inner, put, asked = taken
+                taken = Taken(inner, self._admission.emptied(put, bundle, previous), asked)
             return taken
         # Neither kept nor known: it must not stand in anybody's place.
         if opened.reason == FAILED_SECURITY and self._is_new(bundle):

@@ -11,7 +11,8 @@ from stack.engines.bundle_agent.entry import Entry
 from stack.engines.bundle_agent.ingress import Arrival
 from stack.engines.bundle_agent.notes import aside, labelled
 from stack.engines.bundle_agent.trail import AuditTrail
-from stack.ports.store import QUARANTINE_PRIORITY, Place, Put
+from stack.policy.label import encode_label
+from stack.ports.store import QUARANTINE_PRIORITY, Move, Place, Put
 from stack.wire.bundle import Mode, bundle_key, decode_bundle
 
 REASON_BYTES_MAX = 400
@@ -33,6 +34,14 @@ def quarantined(entry: Entry, error: Exception) -> Entry:
     return replace(
         entry, place=Place.QUARANTINE, priority=QUARANTINE_PRIORITY, note=reason_of(error)
     )
+
+
+def moved(ref: int, entry: Entry | None, error: Exception) -> Move:
+    """The operation that puts a stored bundle, of which `entry` says what is known, out of the
+    way."""
+    label = encode_label(entry.policy) if entry is not None and entry.policy else b""
+    name = entry.told[1] if entry is not None and entry.told else ""
+    return Move(ref, Place.QUARANTINE, labelled(aside(reason_of(error), name), label))
 
 
 def end_of(data: Buffer, offset: int, mode: Mode) -> int:
