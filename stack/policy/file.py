@@ -160,8 +160,9 @@ def parse_directory(data: Mapping[str, Any]) -> Directory:
     entries = toml.convert(data, _DirectoryFile).node
     if len(entries) > NODES_MAX:
         raise ConfigError("node", f"more than {NODES_MAX} nodes")
-    check_unique((f"node[{index}].id", entry.id) for index, entry in enumerate(entries))
-    return Directory(_facts(entry, f"node[{index}]") for index, entry in enumerate(entries))
+    nodes = [_facts(entry, f"node[{index}]") for index, entry in enumerate(entries)]
+    check_unique((f"node[{index}].id", str(node.id)) for index, node in enumerate(nodes))
+    return Directory(nodes)
 
 
 def _facts(entry: _Node, where: str) -> NodeFacts:
