@@ -127,9 +127,11 @@ class Executor:
         try:
             if handler is None:
                 raise FileNotFoundError(f"there is no handler {request.handler!r} any more")
+            if job.policy is not None:  # who has sent the inputs here may have known us otherwise
+                self._port.check_policy(self._port.node_id, job.policy)
             inputs = find_inputs(job)
             attempt = Attempt(self._port, self._config, job, handler, directory, inputs)
-        except OSError as error:
+        except (OSError, PolicyError) as error:
             self._table.step(job, JobStep.FAIL, batch, f"cannot start: {error}")
         else:
             self._attempts[job.key] = attempt
