@@ -109,7 +109,7 @@ GROUPS: tuple[tuple[str, str, tuple[Command, ...]], ...] = (
             others.destroy,
         ),
     ),
-    ("policy", policy.HELP, (policy.check, policy.explain)),
+    ("policy", policy.HELP, (policy.check, policy.explain, policy.reload)),
     (
         "keys",
         keys.HELP,

@@ -261,7 +261,8 @@ class PolicyConfig:
 
     directory: str = ""
     """Path of the directory of nodes: whose they are, and under whose law.  Without it nothing
-    that has a data policy is sent, taken in, passed on or delivered."""
+    that has a data policy is sent, taken in, passed on or delivered.  `orbitferry policy reload`
+    has a running node read it anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

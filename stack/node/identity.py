@@ -16,7 +16,6 @@ from stack.identity import NodeFolder
 from stack.identity.passphrase import find_passphrase
 from stack.node.config import NodeConfig
 from stack.policy import Directory, PolicyGate
-from stack.policy.file import load_directory
 from stack.security import Key
 from stack.security.first_epoch import first_epoch, first_epoch_keys
 
@@ -153,16 +152,6 @@ class Membership:
         return True
 
     def _tell(self, directory: Directory) -> None:
-        gone = [str(one.id) for one in self.gate.directory if directory.get(str(one.id)) is None]
-        new = [str(one.id) for one in directory if self.gate.directory.get(str(one.id)) is None]
-        fields = {"known": len(directory), "gone": " ".join(gone), "new": " ".join(new)}
-        self._trace("identity_changed", fields)
-
-
-def make_gate(config: NodeConfig, membership: Membership | None) -> PolicyGate | None:
-    """What data policies allow this node: by certificates, or by its directory of nodes.  Raises
-    `ConfigError`."""
-    if membership is not None:
-        return membership.gate
-    path = config.policy.directory
-    return PolicyGate(load_directory(Path(path)), config.id) if path else None
+        told = self.gate.changes(directory)
+        fields = {name: " ".join(getattr(told, name)) for name in ("gone", "new", "changed")}
+        self._trace("identity_changed", {"known": told.nodes, **fields})

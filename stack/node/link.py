@@ -128,9 +128,11 @@ class Link:
                 _went_down(self.peer, self._driver, self._clock.dtn_ms())
         self._runner.wake()
 
-    def withdraw(self) -> None:
-        """What LTP has taken and sent nothing of waits for the neighbour again."""
-        self._driver.give_back(self.engine.withdraw(), self.peer)
+    def withdraw(self, *, begun: bool = False) -> None:
+        """What LTP has taken and sent nothing of waits again; with `begun` all that it has."""
+        self._driver.give_back(self.engine.withdraw(begun=begun), self.peer)
+        if begun:
+            self._runner.wake()
 
     @property
     def state(self) -> LinkHealth:
@@ -396,9 +398,9 @@ def _fill(link: Link, driver: BundleDriver, gives_way: bool, now: int) -> bool:
         driver.send(link.peer, link, now)
         return anew
     if engine.held_bytes and engine.asking:
-        driver.give_back(engine.withdraw(begun=True), link.peer)
+        link.withdraw(begun=True)
         driver.run_pending()
-        return True
+        return False
     if engine.held_bytes or engine.asking:
         return False
     engine.probe(now)

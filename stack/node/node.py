@@ -26,10 +26,11 @@ from stack.node.contacts import ContactDriver
 from stack.node.driver import BundleDriver
 from stack.node.environment import Environment, OpenPort
 from stack.node.figures import figures
-from stack.node.identity import Membership, make_gate
+from stack.node.identity import Membership
 from stack.node.keys import NodeKeys
 from stack.node.link import SPACE as LTP_SPACE
 from stack.node.link import Link, rekey, shut_by, unheard
+from stack.node.policy import NodePolicy
 from stack.node.scrubbing import Scrubbing
 from stack.node.trace import Sinks, make_sinks
 from stack.node.upkeep import Upkeep
@@ -149,6 +150,7 @@ class Node:
         if member is not None:
             self.keys.follow(config, member, environment)
         stack.callback(self.keys.close)
+        self.policy = NodePolicy(config, trace, member)
         keys, entropy = self.keys.ring, environment.entropy
         self._agent = agent = BundleAgent(
             self.node_id,
@@ -158,7 +160,7 @@ class Node:
             security=build.make_security(config, self.keys, environment, trace, member),
             trace=trace,
             shares=build.make_shares(config, keys, self._store.usage().quota_bytes, entropy),
-            gate=make_gate(config, member),
+            gate=self.policy.gate,
             trail=trail,
         )
         self._driver = driver = BundleDriver(agent, self._store, writer, clock, trace)
@@ -174,6 +176,7 @@ class Node:
             self.links[link_config.name] = link
         keys.on_change(lambda: agent.share(rekey(self.links, config.id, keys)))
         self.keys.shut_by = lambda ring: shut_by(self.links, config.id, ring)
+        self.policy.follow(driver, self.links.values())
         driver.run_pending()
         self._follow(stack, plan)
         self.services = Services(self.port, config.services, Path(config.data_dir), self._handlers)
@@ -183,7 +186,7 @@ class Node:
         stack.push_async_callback(self.services.close)
         build.keep_log(stack, config, self.port, environment, trace, member)
         if member is not None:
-            member.start(stack, self.keys.believed_anew, self._plan_again)
+            member.start(stack, self.keys.believed_anew, self.policy.changed)
         upkeep = Upkeep(driver, trace)
         stack.push_async_callback(upkeep.close)
         upkeep.start()
@@ -253,9 +256,6 @@ class Node:
         `LocalError` for what is no plan."""
         check_kind("plan", plan, Plan, "load_plan() reads one, Plan() is empty")
         self._plan = plan
-        self._plan_again()
-
-    def _plan_again(self) -> None:
         now_ms = self._environment.clock.dtn_ms()
         whole = self._load_plan(now_ms)
         self._agent.plan_changed(whole, now_ms)

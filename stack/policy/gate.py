@@ -6,7 +6,7 @@ Everything fails closed: a node that the directory does not name may do nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from stack.policy.directory import PURPOSES, Directory, NodeFacts
 from stack.policy.label import DataPolicy
@@ -18,6 +18,18 @@ _NOTHING_YET: Final = (None, "", 0, frozenset[str]())
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+
+class DirectoryChanges(NamedTuple):
+    """What another directory says otherwise than the one before, by node id."""
+
+    nodes: int
+    """How many it names."""
+
+    new: tuple[str, ...]
+    gone: tuple[str, ...]
+    changed: dict[str, tuple[str, str]]
+    """Of each what was known of it and what is now, in words of policies."""
 
 
 class PolicyGate:
@@ -32,9 +44,25 @@ class PolicyGate:
 
         self._readers: dict[tuple[DataPolicy, str], bool] = {}
         self._refusals: dict[tuple[DataPolicy, bool, bool], str] = {}
-        self.welcome: dict[bool, DataPolicy] = {}
+        self._welcome: dict[bool, DataPolicy] = {}
         """The last of which `refusal` had nothing to say, by `delivered`: mostly that of the next
-        bundle too, and who looks here first need not ask."""
+        bundle too."""
+
+    def changes(self, directory: Directory) -> DirectoryChanges:
+        """What another directory says otherwise."""
+        before, now = (
+            {str(node.id): node for node in each} for each in (self.directory, directory)
+        )
+        return DirectoryChanges(
+            len(now),
+            tuple(name for name in now if name not in before),
+            tuple(name for name in before if name not in now),
+            {
+                name: (known_as(old), known_as(now[name]))
+                for name, old in before.items()
+                if name in now and old != now[name]
+            },
+        )
 
     def follow(self, directory: Directory) -> None:
         """Judge by another directory from now on."""
@@ -43,7 +71,7 @@ class PolicyGate:
         self._barred_last = _NOTHING_YET
         self._readers.clear()
         self._refusals.clear()
-        self.welcome.clear()
+        self._welcome.clear()
 
     def may_read(self, policy: DataPolicy, node_id: str) -> bool:
         """Whether a node may have it in clear; there it also rests."""
@@ -63,6 +91,11 @@ class PolicyGate:
         node = self.directory.get(node_id)
         return _passes(policy, node) and _rests(policy, node)
 
+    def may_get(self, policy: DataPolicy, node_id: str, destination: str) -> bool:
+        """Whether it may come to a node on its way to node `destination`, which is to read it."""
+        may = self.may_read if node_id == destination else self.may_carry
+        return may(policy, node_id)
+
     def barred(
         self, policy: DataPolicy, destination: str, nodes: Callable[[], Iterable[str]], version: int
     ) -> frozenset[str]:
@@ -74,11 +107,8 @@ class PolicyGate:
         key = (policy, destination, version)
         kept = self._barred.get(key)
         if kept is None:
-            wrong = {each for each in nodes() if not self.may_carry(policy, each)} - {self._node}
-            if self.may_hold(policy, destination):
-                wrong.discard(destination)
-            else:
-                wrong.add(destination)
+            others = {*nodes(), destination} - {self._node}
+            wrong = (each for each in others if not self.may_get(policy, each, destination))
             kept = _keep(self._barred, key, frozenset(wrong))
         self._barred_last = policy, destination, version, kept
         return kept
@@ -86,12 +116,14 @@ class PolicyGate:
     def refusal(self, policy: DataPolicy, *, delivered: bool, origin: bool = False) -> str:
         """Why this node may not have data, or nothing: `delivered` where it is for here, else
         to be passed on, unless this is its `origin`."""
+        if not origin and self._welcome.get(delivered) is policy:
+            return ""
         key = (policy, delivered, origin)
         found = self._refusals.get(key)
         if found is None:
             found = _keep(self._refusals, key, self._refusal(policy, delivered, origin))
         if not (found or origin):
-            self.welcome[delivered] = policy
+            self._welcome[delivered] = policy
         return found
 
     def _refusal(self, policy: DataPolicy, delivered: bool, origin: bool) -> str:

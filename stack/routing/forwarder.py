@@ -133,7 +133,7 @@ class Forwarder:
                 return 0
             if self._copies.forget(ref):
                 return DONE
-        if self.default is not None and self.default not in (*exclude, *barred):
+        if self.default and self.default not in (*exclude, *barred) and node not in barred:
             self._push(entry._replace(neighbour=self.default))
             return 0
         self.bytes_waiting += size

@@ -10,7 +10,7 @@ import pytest
 from stack.contacts.files import dump_plan
 from stack.contacts.plan import Contact, Plan
 from stack.core.clock import dtn_from_iso
-from tests.cli.helpers import Cli, write_places
+from tests.cli.helpers import Cli, running_node, write_config, write_places
 from tests.simulator.report.test_pages import check_page
 
 DIRECTORY = "\n".join(
@@ -193,3 +193,30 @@ def test_a_node_without_a_directory_sends_nothing_under_a_policy(
     assert (ran.code, "--policy" in ran.err) == (2, True)
     ran = cli(*to, "-m", "hello", "--policy", "none.toml")
     assert (ran.code, "none.toml" in ran.err) == (2, True)
+
+
+@pytest.mark.slow
+def test_a_directory_is_read_anew(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = Path("nodes.toml")
+    names.write_text(DIRECTORY)
+    path = write_config(tmp_path, "gs1", extra='[policy]\ndirectory = "nodes.toml"')
+    with running_node(path):
+        again = cli("policy", "reload", "-n", path)
+        assert "the node knows 4 nodes, the same as before" in again.out
+        names.write_text(DIRECTORY.replace("XX", "SE").replace("home", "hut"))
+        would = cli("policy", "reload", "--dry-run", "-n", path)
+        news = (
+            "4 nodes, new: dtn://hut/; gone: dtn://home/; changed: dtn://abroad/ from 'XX' to 'SE'"
+        )
+        assert f"the node would know {news}" in would.out
+        told = cli("policy", "reload", "-n", path, "--json").json[0]
+        assert (told["new"], told["gone"]) == (["dtn://hut/"], ["dtn://home/"])
+        assert told["changed"] == [{"node": "dtn://abroad/", "before": "XX", "now": "SE"}]
+        assert told["dry_run"] is False
+        names.write_text("[[node]")
+        wrong = cli("policy", "reload", "-n", path)
+        assert (wrong.code, "nodes.toml" in wrong.err, "line 1" in wrong.err) == (2, True, True)
+        assert "the same as before" in cli("keys", "reload", "-n", path).out

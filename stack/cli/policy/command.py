@@ -11,18 +11,21 @@ import typer
 from stack.cli.common import (
     FAILED,
     Json,
+    NodePath,
     OctetCount,
     Seconds,
+    client_of,
     duration,
     ends_with,
     quantity,
     size,
     time_of,
 )
+from stack.cli.domain.secrets import DryRun
 from stack.cli.output import emit, say, say_wrapped, table
 from stack.cli.plan.source import Kind, Reference, Source, SourcePath, load_source
 from stack.core.clock import dtn_to_iso
-from stack.core.units import duration_text
+from stack.core.units import count_text, duration_text
 
 if TYPE_CHECKING:
     from stack.policy import DataPolicy, PolicyGate
@@ -219,3 +222,25 @@ def explain(
         for verb, why in answers.items():
             say(f"{node} may {'not ' if why else ''}{verb} it" + (f": {why}" if why else ""))
     ends_with(FAILED if all(answers.values()) else 0)
+
+
+def reload(node: NodePath = None, dry_run: DryRun = False, as_json: Json = False) -> None:
+    """Have a running node read its directory of nodes anew.
+
+    What is wrong with the file is said, and the node goes on with what it knows. From then on all
+    is judged by the new one, also what is stored and what is under way.
+
+    \b
+    Examples:
+      orbitferry policy reload --dry-run
+      orbitferry policy reload --node gs1.toml
+    """
+    told = client_of(node).call("reload_policy", dry_run=dry_run)
+    if as_json:
+        emit(told)
+        return
+    changed = [f"{one['node']} from '{one['before']}' to '{one['now']}'" for one in told["changed"]]
+    named = (("new", told["new"]), ("gone", told["gone"]), ("changed", changed))
+    news = "; ".join(f"{kind}: {', '.join(nodes)}" for kind, nodes in named if nodes)
+    begin = "the node would know" if dry_run else "the node knows"
+    say_wrapped(f"{begin} {count_text(told['nodes'], 'node')}, {news or 'the same as before'}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError
@@ -10,7 +10,7 @@ from stack.core.train import Buffer
 from stack.engines.bundle_agent.begin import SEQUENCE, SPACE
 from stack.engines.bundle_agent.blocks import ended, unproven
 from stack.engines.bundle_agent.egress import depart
-from stack.engines.bundle_agent.entry import Entry, entered, restored
+from stack.engines.bundle_agent.entry import Entry, entered, node_and_service, restored
 from stack.engines.bundle_agent.events import Echo
 from stack.engines.bundle_agent.notes import is_bare, parse_note, unlabelled
 from stack.engines.bundle_agent.reception import Receiving
@@ -120,6 +120,38 @@ class BundleAgent(Receiving):
             self._try(old.ref, now_ms, self._restored, old, now_ms)
         return count
 
+    def policy_changed(self, now_ms: int, take_back: Callable[[str], object]) -> None:
+        """Data policies are judged by another directory of nodes: what is held is judged anew, as
+        it is by `restore`.  `take_back(neighbour)` has its links give back all that they have."""
+        astray = self._astray()
+        for neighbour in dict.fromkeys(one for each in astray.values() for one in each):
+            take_back(neighbour)
+        refs: list[int] = []
+        for ref, neighbours in astray.items():
+            # What cannot be stopped any more counts for nothing, as at a restart.
+            if late := neighbours.intersection(self.forwarder.given_to(ref)):
+                self._void.setdefault(ref, set()).update(late)
+                self.forwarder.remove(ref, now_ms)
+                refs.append(ref)
+        refs += self.forwarder.drain_all(now_ms)
+        self._reroute([*refs, *self.waiting.drain(), *self._kept_back], now_ms)
+
+    def _astray(self) -> dict[int, set[str]]:
+        """Bundles that links have though their neighbours, or those that they are for, may not have
+        them, and these neighbours."""
+        found: dict[int, set[str]] = {}
+        for ref, entry in self.entries.items():
+            policy, gate = entry.policy, self._gate
+            if policy is None or gate is None or entry.place is not Place.FORWARD:
+                continue
+            node, _ = node_and_service(entry.destination)
+            given = self.forwarder.given_to(ref)
+            if given and gate.may_get(policy, node, node):
+                given = [one for one in given if not gate.may_get(policy, one, node)]
+            if given:
+                found[ref] = set(given)
+        return found
+
     def _entered(self, ref: int, put: Put, now_ms: int) -> None:
         self._remember(put.priority, put.key, put.place)
         self._dispatch(entered(ref, put, self._node), now_ms)
@@ -188,6 +220,8 @@ class BundleAgent(Receiving):
         memory and are not `checked`, also for those that fail security: a bit may have flipped.
         """
         entry = self.entries[ref]
+        if self._withheld(entry):  # it may have been with an application when that changed
+            return None
         plain: Bundle | None
         if isinstance(known, Opened):
             plain = known.bundle
@@ -198,7 +232,7 @@ class BundleAgent(Receiving):
                 if not checked:
                     raise DecodeError(opened.failure, "RFC 9172 §5.1.1")
                 if opened.later and entry.place is Place.DEFER:
-                    self._sealed[ref] = None
+                    self._kept_back[ref] = ""
                     return None
                 self._unproven(ref, plain, opened, now_ms)
                 return None

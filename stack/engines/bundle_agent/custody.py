@@ -70,8 +70,8 @@ class Custody:
         self.forwarder = forwarder
         self.counters: Counter[str] = Counter()
         self.entries: dict[int, Entry] = {}
-        self._sealed: dict[int, None] = {}
-        """Bundles for here that no key has opened yet, oldest first."""
+        self._kept_back: dict[int, str] = {}
+        """Bundles for here that may not be read here, and why, or that no key has opened yet."""
 
         self.own: dict[int, Entry] = {}
         """Those of bundles that were made here and are to leave: few beside those in transit."""
@@ -145,8 +145,8 @@ class Custody:
             return None
         if self.shares.neighbours:
             self.shares.went(entry.owner, entry.size)
-        if self._sealed:
-            self._sealed.pop(ref, None)
+        if self._kept_back:
+            self._kept_back.pop(ref, None)
         if entry.place is Place.FORWARD:
             self.own.pop(ref, None)
             if self._void:

@@ -65,8 +65,9 @@ class Dispatch(Custody):
     def keys_changed(self) -> None:
         """Security has other keys: what none has opened is delivered or put together, if one does
         now."""
-        sealed, self._sealed = self._sealed, {}
+        sealed = [ref for ref, why in self._kept_back.items() if not why]
         for ref in sealed:
+            del self._kept_back[ref]
             if (entry := self.entries.get(ref)) is not None:
                 self._await(node_and_service(entry.destination)[1], ref)
         self._fragments.keys_changed()
@@ -82,15 +83,17 @@ class Dispatch(Custody):
     def _withheld(self, entry: Entry) -> bool:
         """Whether a bundle must not be delivered: since it came, what is known of this node may
         have changed.  It stays until its lifetime ends, or that is put right."""
-        policy, gate = entry.policy, self._gate
-        if policy is None or (gate is not None and gate.welcome.get(True) is policy):
+        ref, policy = entry.ref, entry.policy
+        before = self._kept_back.pop(ref, "") if self._kept_back else ""
+        why = "" if policy is None else refusal(policy, self._gate, delivered=True)
+        if not why:
             return False
-        why = refusal(policy, gate, delivered=True)
-        if why:
+        self._kept_back[ref] = why
+        if why != before:
             self.counters["withheld"] += 1
             self._happens(entry, REFUSED, why=f"not delivered: {why}")
-            self._trace("bundle_withheld", {"ref": entry.ref, "source": entry.source, "why": why})
-        return bool(why)
+            self._trace("bundle_withheld", {"ref": ref, "source": entry.source, "why": why})
+        return True
 
     def _join(self, refs: list[int] | None) -> None:
         if refs is not None:

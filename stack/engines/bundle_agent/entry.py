@@ -183,6 +183,11 @@ class Waiting:
             del self._queues[service]  # services are named by peers: keep none for nothing
         return taken
 
+    def drain(self) -> list[int]:
+        """Take all, whatever for."""
+        queues, self._queues = self._queues, {}
+        return [ref for queue in queues.values() for ref in queue if ref in self._alive]
+
     def put_back(self, service: str, refs: Sequence[int]) -> None:
         """What an endpoint took and did not consume waits for the next registration, in front."""
         queue = self._queues.setdefault(service, deque())

@@ -357,10 +357,9 @@ class Ingress:
     ) -> Refused | None:
         """Refuse what must not come to rest here.  Its sender keeps it: there may be a way that is
         allowed."""
-        gate = self._gate
-        if policy is None or (gate is not None and gate.welcome.get(delivered) is policy):
+        if policy is None:
             return None
-        why = refusal(policy, gate, delivered=delivered)
+        why = refusal(policy, self._gate, delivered=delivered)
         if not why:
             return None
         words = f"the policy of data from {primary.source}: {why}"

@@ -46,6 +46,7 @@ def make_operations(node: Node, stop: Callable[[], None]) -> Mapping[str, Operat
         "ping": simple.ping,
         "plan": simple.plan,
         "set_plan": simple.set_plan,
+        "reload_policy": simple.reload_policy,
         "contact_discovered": simple.contact_discovered,
         "contact_lost": simple.contact_lost,
         "received_files": simple.received_files,
@@ -247,6 +248,18 @@ class NodeOperations:
         told = {"contacts": len(plan.contacts), "passed_over": str(passed)}
         self._node.port.trace("plan_set", {"path": str(path), **told})
         return {"ranges": len(plan.ranges), **told}
+
+    async def reload_policy(self, request: Request, session: Session) -> dict[str, Any]:
+        """Read the directory of nodes anew; with `dry_run` only say what would change.  Raises
+        `ConfigError` for what is wrong with it."""
+        dry_run = request.flag("dry_run")
+        request.finish()
+        told = self._node.policy.reload(dry_run=dry_run)
+        changed = [
+            {"node": node, "before": before, "now": now}
+            for node, (before, now) in told.changed.items()
+        ]
+        return {"dry_run": dry_run, **told._asdict(), "changed": changed}
 
     async def contact_discovered(self, request: Request, session: Session) -> dict[str, Any]:
         """A contact that no plan foresaw has begun, and lasts for `duration_s`."""
