@@ -70,9 +70,9 @@ from stack.identity.disk import (
 )
 from stack.identity.forms import Terms
 from stack.identity.issued import read_all, serial_number
-from stack.identity.keys import SigningPrivateKey, SigningPublicKey, public_octets
+from stack.identity.keys import SigningPrivateKey, public_octets
 from stack.identity.names import UNSAID, NameSpace
-from stack.identity.naming import check_apart, check_may_give
+from stack.identity.naming import check_apart, check_clock, check_may_give, not_ahead
 from stack.identity.trust import GRACE_MS, Trust, certificate_block, revocations_block
 from stack.policy.directory import check_names
 
@@ -367,26 +367,30 @@ class AuthorityFolder:
     ) -> Principal:
         """Give a node its certificate.  Raises `ConfigError` for an id that is another domain's."""
         trust = self.trust()
+        check_clock(trust, now_ms)
         check_may_give(trust, request.node, now_ms)
+        former, serials = not_ahead(trust.certificate_of(request.node), now_ms)
         certificate = authority.issue(
             request,
             now_ms,
             days,
             jurisdictions=jurisdictions,
             roles=roles,
-            former=trust.certificate_of(request.node),
+            former=former,
         )
         block = certificate_block(certificate)
         # Known before it is anywhere else, so that it can be revoked.
         write_blocks(self.path / ISSUED / f"{certificate.serial_number:x}.pem", [block])
-        self._renew(authority, trust, [block], now_ms)
+        self._renew(authority, trust, [block], now_ms, serials)
         return trust.verify([certificate], now_ms)
 
     @by_itself
     def revoke(self, authority: Authority, subject: str, now_ms: int) -> int:
         """Revoke all certificates of a node, or the federation with a domain; how many."""
+        trust = self.trust()
+        check_clock(trust, now_ms)
         serials = self.revocable(subject, now_ms, forget=True).serials
-        self._renew(authority, self.trust(), (), now_ms, serials)
+        self._renew(authority, trust, (), now_ms, serials)
         return len(serials)
 
     def revocable(self, subject: str, now_ms: int, *, forget: bool = False) -> Revocable:
@@ -428,6 +432,7 @@ class AuthorityFolder:
         and the certificates of its nodes; what was not believed."""
         (offer,) = (block.octets for block in blocks if block.label == pem.REQUEST)
         trust = self.trust()
+        check_clock(trust, now_ms)
         domain, _, _ = read_offer(offer)
         check_apart(trust, terms.names, domain, now_ms)
         known = trust.federations.get(domain)
@@ -443,11 +448,15 @@ class AuthorityFolder:
         blocks: Sequence[pem.PemBlock],
         now_ms: int,
         names: NameSpace | None = None,
+        *,
+        clock_is_right: bool = False,
     ) -> list[str]:
         """Take newer revocation lists and certificates of other domains; make a new revocation list
         of this one, which says from now on from where its `names` come.  What was not believed.
         Raises `ConfigError` for names that are another domain's, or leave a node of this out."""
         trust = self.trust()
+        if not clock_is_right:
+            check_clock(trust, now_ms)
         if names is not None:
             check_apart(trust, names, trust.domain, now_ms)
         return self._renew(authority, trust, blocks, now_ms, names=names)
@@ -475,14 +484,6 @@ class AuthorityFolder:
             self.path / TRUST, trust.blocks(), f"What domain {trust.domain} says; not secret."
         )
         return refusals
-
-
-def only_offer(blocks: Iterable[pem.PemBlock]) -> tuple[str, SigningPublicKey, Terms]:
-    """The offer of another domain: its name, its key, its terms.  Raises `SecurityError`."""
-    offers = [block.octets for block in blocks if block.label == pem.REQUEST]
-    if len(offers) != 1:
-        raise SecurityError("not one offer of a domain is in this file")
-    return read_offer(offers[0])
 
 
 def _hpke(keys: Sequence[object], kem: Kem) -> HpkePrivateKey | None:

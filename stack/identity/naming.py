@@ -1,16 +1,53 @@
-"""What an authority sees to before it signs: that no id, and no name space, is of two domains."""
+"""What an authority sees to before it signs: that no id, and no name space, is of two domains, and
+that its clock is not behind what it has signed."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from cryptography import x509
 
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError, SecurityError
+from stack.identity import pem
 from stack.identity.authority import check_terms
-from stack.identity.certificate import check_period
+from stack.identity.certificate import check_period, milliseconds, moment, read_offer
 from stack.identity.forms import Terms
+from stack.identity.keys import SigningPublicKey
 from stack.identity.names import NameSpace
 from stack.identity.trust import Trust
+
+
+def only_offer(blocks: Iterable[pem.PemBlock]) -> tuple[str, SigningPublicKey, Terms]:
+    """The offer of another domain: its name, its key, its terms.  Raises `SecurityError`."""
+    offers = [block.octets for block in blocks if block.label == pem.REQUEST]
+    if len(offers) != 1:
+        raise SecurityError("not one offer of a domain is in this file")
+    return read_offer(offers[0])
+
+
+def check_clock(trust: Trust, now_ms: int) -> None:
+    """Raise `ConfigError` where what an authority signs now would be of a time before its last
+    revocation list: nobody would believe it, and its nodes would lose what they have."""
+    listed = trust.revocations(trust.domain)
+    if listed is not None and now_ms < milliseconds(listed.last_update_utc):
+        raise ConfigError(
+            "clock",
+            f"this one says {moment(now_ms):%Y-%m-%dT%H:%M:%SZ}, and the last revocation list of "
+            f"domain {trust.domain} begins at {listed.last_update_utc:%Y-%m-%dT%H:%M:%SZ}",
+            "set the clock; if it was wrong then, and is right now: `orbitferry domain export "
+            "--clock-is-right`",
+        )
+
+
+def not_ahead(
+    former: x509.Certificate | None, now_ms: int
+) -> tuple[x509.Certificate | None, list[int]]:
+    """The former certificate of a node.  One of a time to come, by a clock that was wrong, is none:
+    it is to be revoked, so that one of now can take its place."""
+    if former is None or milliseconds(former.not_valid_before_utc) <= now_ms:
+        return former, []
+    return None, [former.serial_number]
 
 
 def check_may_give(trust: Trust, node: Eid, now_ms: int) -> None:

@@ -13,6 +13,7 @@ of reach for days; after that, nothing of that authority holds.
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -161,7 +162,7 @@ class Trust:
         known = self._nodes.get(key)
         if known is None and len(self._nodes) >= NODES_MAX:
             raise SecurityError(f"more than {NODES_MAX} nodes")
-        if known is None or _newer(certificate, known.certificate):
+        if known is None or _newer(certificate, known.certificate, self._lists.get(key[0])):
             self._nodes[key] = node
 
     def read(self, certificate: x509.Certificate) -> Principal:
@@ -431,9 +432,17 @@ def _offers(offer: bytes, certificate: x509.Certificate, terms: Terms) -> bool:
     return same and domain == domain_of(certificate.subject) and terms.within(offered)
 
 
-def _newer(one: x509.Certificate, other: x509.Certificate) -> bool:
-    """Whether `one` was made after `other`; of the same time, always the same of the two."""
-    return (one.not_valid_before_utc, fingerprint(one)) > (
-        other.not_valid_before_utc,
-        fingerprint(other),
-    )
+def _newer(
+    one: x509.Certificate,
+    other: x509.Certificate,
+    listed: x509.CertificateRevocationList | None = None,
+) -> bool:
+    """Whether `one` was made after `other`; of the same time, always the same of the two.  What is
+    revoked counts for less: one of a time to come does not stand in the way of one of now."""
+
+    def rank(found: x509.Certificate) -> tuple[bool, datetime.datetime, str]:
+        number = found.serial_number
+        holds = listed is None or listed.get_revoked_certificate_by_serial_number(number) is None
+        return holds, found.not_valid_before_utc, fingerprint(found)
+
+    return rank(one) > rank(other)

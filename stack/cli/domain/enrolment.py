@@ -356,11 +356,13 @@ def _check_request(trust: Trust, asked: NodeRequest, laws: list[str], roles: lis
     takes."""
     from stack.adapters.clock import SystemClock
     from stack.identity.certificate import key_fingerprint, read_node
-    from stack.identity.naming import check_may_give
+    from stack.identity.naming import check_clock, check_may_give
     from stack.policy.directory import check_names
 
+    now_ms = SystemClock().dtn_ms()
     check_names("", laws, roles)
-    check_may_give(trust, asked.node, SystemClock().dtn_ms())
+    check_clock(trust, now_ms)
+    check_may_give(trust, asked.node, now_ms)
     known = trust.certificate_of(asked.node)
     if known is not None and (key := read_node(known).public_key) != asked.public_key:
         note(f"{asked.node} has a certificate for another key so far, {key_fingerprint(key)}")

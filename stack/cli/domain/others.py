@@ -184,8 +184,7 @@ def federate(
     from stack.identity.authority import described
     from stack.identity.certificate import key_fingerprint
     from stack.identity.disk import read_blocks
-    from stack.identity.folder import only_offer
-    from stack.identity.naming import check_offer
+    from stack.identity.naming import check_offer, only_offer
 
     authority = AuthorityFolder(folder)
     blocks = read_blocks(path, "the file that `orbitferry domain offer` makes")
@@ -317,6 +316,13 @@ def export(
     names: NamesOption = None,
     folder: DomainFolder = Path("domain"),
     out: Out = Path("update.pem"),
+    clock_is_right: Annotated[
+        bool,
+        typer.Option(
+            "--clock-is-right",
+            help="This machine's clock was ahead when the last list was made, and is right now.",
+        ),
+    ] = False,
     passphrase_file: PassphraseFile = None,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -347,7 +353,8 @@ def export(
     if dry_run:
         answer({"dry_run": True, "update": str(out)}, as_json, f"{out}: would be written")
         return
-    authority.update(authority.unlock(asking(folder, passphrase_file)), (), now_ms, space)
+    key = authority.unlock(asking(folder, passphrase_file))
+    authority.update(key, (), now_ms, space, clock_is_right=clock_is_right)
     _export(authority, out)
     nodes = len(authority.trust().principals(now_ms))
     answer(
