@@ -28,6 +28,7 @@ from tests.audit.logs import (
     HOUR,
     T0,
     Said,
+    earlier,
     event,
     exported,
     exports,
@@ -153,6 +154,7 @@ def in_a_tunnel(by: str) -> Said:
         event(by, 4, *gone, peer="relay", name=OUTER),
     ]
     said["relay"] = [
+        earlier("relay"),
         event("relay", 4, *here, Act.OPENED, Act.DELETED, peer=by, name=OUTER),
         event("relay", 4, *here, peer="gs1"),
         event("relay", 5, *gone, peer="sat1"),
@@ -240,6 +242,15 @@ def test_a_proof_of_too_many_entries_is_not_made(monkeypatch: pytest.MonkeyPatch
         check_proof(octets)
 
 
+def test_where_a_clock_went_back_meanwhile_nothing_is_proven() -> None:
+    """By what the log says of other objects: of this one it is in order."""
+    said = journey()
+    said["relay"].insert(1, event("relay", 5, Act.REFUSED, label=b"", name="job:1"))
+    assert the_story(said).sound
+    (words,) = check_proof(proof(said)).missing
+    assert words.startswith("the clock of dtn://relay/ went back")
+
+
 def test_who_got_it_twice_has_a_log_that_goes_on_to_the_second_time() -> None:
     """It was given to the relay once more after what is shown of the relay's log."""
     said = journey()
@@ -252,12 +263,13 @@ def test_who_got_it_twice_has_a_log_that_goes_on_to_the_second_time() -> None:
     assert words.startswith(f"dtn://relay/ may have got {BUNDLE} again")
 
 
-def test_what_a_log_lost_is_not_closed_by_another_of_the_same_node() -> None:
+@pytest.mark.parametrize("name", ["job:1", BUNDLE])
+def test_what_a_log_lost_is_not_closed_by_another_of_the_same_node(name: str) -> None:
     """The end of the relay's log is lost, and with it what became of the bundle."""
     said = journey()
     lost = exported("relay", said["relay"][:1])
     key = NoteSigner(log_origin("dtn://relay/", b"anew\0\0\0\0"), bytes(32))
-    octets = encode_event(event("relay", 9, Act.REFUSED, label=b"", name="job:1"))
+    octets = encode_event(event("relay", 9, Act.REFUSED, label=b"", name=name))
     tree = Peaks()
     tree.add([octets])
     note = LogCheckpoint(key.key.name, 1, tree.root()).signed(key).encode()
