@@ -210,11 +210,11 @@ class Securing:
 
     def sign(self, targets: list[int], *, number: int | None = None, bound: bool = False) -> int:
         """Add a BIB over blocks that are there (RFC 9173 §3): its number.  `bound`: its scope has
-        the primary block."""
+        the primary block and the header of the target."""
         choose = self._choose
         variant, scope = choose.integer(5, 7), 7 - choose.integer(0, 7)
         if bound:
-            scope |= contexts.SCOPE_PRIMARY
+            scope |= contexts.SCOPE_PRIMARY | contexts.SCOPE_TARGET_HEADER
         key, wrapped = self._key(HMAC_KEY)
         number = number or self._free()
         flags = choose.pick((0, REPLICATE, DELETE_UNPROCESSED))

@@ -134,7 +134,7 @@ class Acceptor:
             if not belongs:
                 if unsigned:
                     raise Unusable(FAILED, "the BIB of the payload does not decrypt with any key")
-                words = "nothing binds the payload to its primary block, as policy asks"
+                words = "nothing binds the payload to its place in this bundle, as policy asks"
                 raise Unusable(MISSING, words)
         for operation in (*encryptions, *integrities):
             blocks.pop(operation.block.number, None)  # what was lost has gone already
@@ -280,8 +280,8 @@ class Acceptor:
         lost: Set[int] = frozenset(),
     ) -> set[int]:
         """Verify each target of a BIB but those that are `lost`, by whom the source or what is
-        `wanted` lets do so: which of them it binds to the primary block.  Raises `Unusable` where
-        one does not verify."""
+        `wanted` lets do so: which of them it `binds`.  Raises `Unusable` where one does not
+        verify."""
         asb = operation.asb
         if asb.context == CONTEXT_COSE:
             peer = self._source(primary, blocks, operation, wanted)
@@ -315,7 +315,7 @@ class Acceptor:
                 for secret in secrets
             ):
                 raise Unusable(FAILED, f"the integrity of block {number} is not proven by any key")
-        whole = bool(scope & contexts.SCOPE_PRIMARY)
+        whole = contexts.binds(scope)
         return {n for n in asb.targets if n not in lost and (whole or n == PRIMARY_NUMBER)}
 
     def _source(

@@ -197,6 +197,14 @@ def is_scope(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and value <= SCOPE_MAX
 
 
+def binds(scope: int) -> bool:
+    """Whether a scope has the primary block, without which targets and security block could be
+    those of another bundle, and the target's header, without which what was secured of one block
+    could be put in the place of another one (RFC 9173 §3.3.3, §4.3.4)."""
+    wanted = SCOPE_PRIMARY | SCOPE_TARGET_HEADER
+    return scope & wanted == wanted
+
+
 def _associated(
     scope: int, primary: PrimaryBlock, target: Target, security: CanonicalBlock
 ) -> bytes:

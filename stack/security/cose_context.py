@@ -128,6 +128,12 @@ def read_parameters(asb: SecurityBlock) -> CoseParameters:
     return CoseParameters(scope, protected, {**headers, **more})
 
 
+def binds(scope: Scope) -> bool:
+    """Whether a scope has the primary block and the target, as `stack.security.contexts.binds`
+    says why."""
+    return scope.keys() >= {0, TARGET_BLOCK}
+
+
 def _headers(octets: object) -> Mapping[Label, Value]:
     if not isinstance(octets, bytes):
         raise DecodeError("additional headers that are no byte string", _SECTION)

@@ -23,14 +23,13 @@ class Operation(NamedTuple):
 
     @property
     def bound(self) -> bool:
-        """Whether its scope has the primary block: else its targets and itself could be those of
-        another bundle (RFC 9173 §3.3.3, §4.3.4).  Raises `DecodeError`."""
+        """Whether its scope `binds` its targets.  Raises `DecodeError`."""
         asb = self.asb
         if asb.context == CONTEXT_COSE:
-            return 0 in cose_context.read_parameters(asb).scope
+            return cose_context.binds(cose_context.read_parameters(asb).scope)
         hides = self.block.type == BLOCK_CONFIDENTIALITY
         scope = asb.parameter(contexts.BCB_SCOPE if hides else contexts.BIB_SCOPE)
-        return scope is None or (isinstance(scope, int) and bool(scope & contexts.SCOPE_PRIMARY))
+        return scope is None or (isinstance(scope, int) and contexts.binds(scope))
 
     def only(self, numbers: Iterable[int]) -> Operation:
         """What it says of these targets alone: the block in its head is what it was."""

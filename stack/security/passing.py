@@ -226,8 +226,8 @@ def check_wanted(
     lost: Set[int],
 ) -> None:
     """Whether each block of the types that rules name has what they ask for, from whom they
-    ask for it, for this very bundle: what its scope does not bind to the primary block does not
-    count.  Raises `Unusable`."""
+    ask for it, for this very block of this bundle: what its scope does not bind does not count.
+    Raises `Unusable`."""
     found = {
         (service, number, str(operation.asb.source.node)): operation.bound
         for service, done in (("confidentiality", encryptions), ("integrity", integrities))
@@ -245,5 +245,6 @@ def check_wanted(
             what = "the primary block" if number == PRIMARY_NUMBER else f"block {number}"
             words = f"no {rule.service} of {what} by {peer}, as a rule asks"
             if bound is not None:
-                words += ": its scope leaves out the primary block, so it may be of another bundle"
+                words += ": its scope leaves out the primary block, so that it may be of another"
+                words += " bundle, or the header of its target, so that it may be of another block"
             raise Unusable(MISSING, words)

@@ -192,7 +192,7 @@ class Signatures:
                     _verify_mac(message, shared, aad, payload, other)
             except SecurityError as error:
                 raise Unusable(FAILED, f"block {number} from {node}: {error}") from None
-        whole = PRIMARY_NUMBER in parameters.scope
+        whole = cose_context.binds(parameters.scope)
         return {number for number in asb.targets if whole or number == PRIMARY_NUMBER}
 
     def _key(self, node: str, headers: HeaderPair) -> VerifyingKey:

@@ -172,7 +172,8 @@ def test_why_the_next_refuses(accepts: PolicyRule, damaged: bool, reason: int) -
 @pytest.mark.parametrize("role", ["acceptor", "verifier"])
 @pytest.mark.parametrize("service", ["confidentiality", "integrity"])
 def test_what_is_not_bound_to_its_bundle_does_not_count(role: str, service: str) -> None:
-    """The scope leaves out the primary block: anybody may put it into a bundle of his own."""
+    """The scope leaves out the primary block: anybody may put it into a bundle of his own; or the
+    target's header: whoever carries it may put it in the place of another block."""
 
     def moved(scope: int) -> tuple[Opened, Opened]:
         policy = SecurityPolicy(rules=(rule("source", service, peer=EXIT),), scope=scope)
@@ -189,9 +190,12 @@ def test_what_is_not_bound_to_its_bundle_does_not_count(role: str, service: str)
 
     there, elsewhere = moved(contexts.SCOPE_ALL)
     assert (there.ok, elsewhere.reason) == (True, FAILED)
-    for result in moved(contexts.SCOPE_ALL & ~contexts.SCOPE_PRIMARY):
-        assert (result.ok, result.reason) == (False, MISSING)
-        assert "its scope leaves out the primary block" in result.failure
+    for flag in (contexts.SCOPE_PRIMARY, contexts.SCOPE_TARGET_HEADER):
+        there, elsewhere = moved(contexts.SCOPE_ALL & ~flag)
+        assert (there.ok, there.reason) == (False, MISSING)
+        assert "its scope leaves out the primary block" in there.failure
+        reason = MISSING if flag == contexts.SCOPE_PRIMARY else FAILED
+        assert (elsewhere.ok, elsewhere.reason) == (False, reason)
 
 
 def test_a_stranger_secures_nothing_for_others() -> None:
