@@ -53,11 +53,11 @@ def opened(octets: bytes, *, require: bool = False) -> Opened:
 
 
 def binds(octets: bytes) -> bool:
-    """Whether the encryption of the payload covers the primary block."""
+    """Whether the encryption of the payload covers the primary block and the head of its own."""
     for block in decode_bundle(octets)[0].blocks:
         if block.type == BLOCK_CONFIDENTIALITY and 1 in (asb := decode_asb(block.data)).targets:
             scope = asb.parameter(contexts.BCB_SCOPE)
-            return scope is None or bool(int(scope) & contexts.SCOPE_PRIMARY)
+            return scope is None or int(scope) & 3 == 3
     return False
 
 
@@ -73,7 +73,7 @@ def test_or_with_one_service_alone(signed: bytes, sealed: bytes) -> None:
     assert opened(signed).ok
     assert opened(sealed).ok
     assert not opened(signed, require=True).ok
-    # Encryption is enough where its scope has the primary block.
+    # Encryption is enough where its scope has the primary block and the target's header.
     assert opened(sealed, require=True).ok == binds(sealed)
 
 
