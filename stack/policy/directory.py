@@ -13,14 +13,14 @@ from stack.core.errors import ConfigError
 PURPOSES = ("read", "rest", "pass")
 """What a domain may trust the nodes of another for: the sets of a policy, one by one."""
 
-_JURISDICTION = re.compile(r"[A-Z][A-Z0-9]{1,7}(?:-[A-Z0-9]{1,8})?")
+JURISDICTION = re.compile(r"[A-Z][A-Z0-9]{1,7}(?:-[A-Z0-9]{1,8})?")
 _NAME = re.compile(r"[A-Za-z0-9._~-]{1,64}")
 
 
 def check_names(domain: str, jurisdictions: Iterable[str], roles: Iterable[str]) -> None:
     """Raise `ConfigError` for names that no policy could mean."""
     for name in jurisdictions:
-        if _JURISDICTION.fullmatch(name) is None:
+        if JURISDICTION.fullmatch(name) is None:
             remedy = 'capitals, such as "KR", "EU" or "US-CA"'
             raise ConfigError("jurisdictions", f"{name[:32]!r} is none", remedy)
     for key, names in (("domain", (domain,) if domain else ()), ("roles", roles)):

@@ -17,10 +17,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from stack.core.errors import DecodeError
-from stack.policy.directory import NodeFacts
+from stack.policy.directory import JURISDICTION, NodeFacts
 from stack.policy.eid_pattern import EidPattern
 
 CHARS_MAX = 1024
@@ -37,7 +37,7 @@ _TOKEN = re.compile(
       | (?P<minus>-(?=\s))
       | node:(?:"(?P<quoted>[^"]*)"|(?P<pattern>[^\s"|&()]+))
       | (?P<kind>domain|role):(?P<name>[A-Za-z0-9._~-]+)
-      | (?P<word>[A-Za-z][A-Za-z0-9-]*)
+      | (?P<word>[A-Za-z][A-Za-z0-9-]*+(?!:))
     )""",
     re.VERBOSE,
 )
@@ -254,8 +254,9 @@ class _Reader:
 def _token(match: re.Match[str]) -> str | _Atom:
     if mark := match["mark"] or match["minus"]:
         return mark
-    if pattern := match["quoted"] or match["pattern"]:
-        return _Atom("node", str(EidPattern.parse(pattern)))
+    for pattern in (match["quoted"], match["pattern"]):
+        if pattern is not None:
+            return _node(EidPattern.parse(pattern))
     if match["kind"] == "domain":
         return _Atom("domain", match["name"])
     if match["kind"] == "role":
@@ -263,4 +264,18 @@ def _token(match: re.Match[str]) -> str | _Atom:
     word = match["word"] or ""
     if word in ("any", "none"):
         return _Atom("any" if word == "any" else "none")
+    if JURISDICTION.fullmatch(word) is None:
+        raise DecodeError(f"{word[:32]!r} is no jurisdiction: write it in capitals", _SECTION)
     return _Atom("jurisdiction", word)
+
+
+def _node(pattern: EidPattern) -> _Atom:
+    """Nodes that a pattern means.  One that means none would be taken from nothing, and nobody
+    would notice: raises `DecodeError`."""
+    if not all(EidPattern(pattern.text, (item,)).meets(_NODE_IDS) for item in pattern.items):
+        words = f"{pattern.text[:64]!r} means services, and no node"
+        raise DecodeError(f"{words}: write it like dtn://kiruna/ or ipn:5.0", _SECTION)
+    return _Atom("node", pattern.text)
+
+
+_NODE_IDS: Final = EidPattern.parse("ipn:*.*.0|dtn://*/")

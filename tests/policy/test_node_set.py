@@ -61,6 +61,13 @@ def test_what_is_written_is_meant(text: str, kiruna: bool, daejeon: bool) -> Non
         'node:"dtn://kiruna/',
         "(" * 99 + "KR" + ")" * 99,
         "KR" + " | KR" * CHARS_MAX,
+        "any - kr",  # no node could be under it, so nothing would be taken away
+        "any-KR",
+        "Any",
+        'any - node:""',
+        "any - node:ipn:5.1",
+        "any - node:dtn://kiruna/ping",
+        'any - node:"dtn://kiruna/ping|dtn://kiruna/"',
     ],
 )
 def test_what_is_no_set_is_refused(text: str) -> None:
@@ -68,18 +75,39 @@ def test_what_is_no_set_is_refused(text: str) -> None:
         NodeSet.parse(text)
 
 
-@pytest.mark.parametrize("link", [" & B - C", " - B & C", " - B", "&B|C - (D|E)", " - (A & B)"])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("any - kr", "in capitals"),
+        ("any - node:ipn:5.1", "means services, and no node: write it like"),
+        ("role:", "not understood: 'role:'"),
+        ('node:""', "not an EID pattern"),
+    ],
+)
+def test_what_is_wrong_is_said(text: str, words: str) -> None:
+    with pytest.raises(DecodeError, match=words):
+        NodeSet.parse(text)
+
+
+@pytest.mark.parametrize("pattern", ["*:**", "ipn:**", "ipn:5.*", "dtn://kiruna/**", "dtn://*/*"])
+def test_patterns_that_mean_nodes_besides_services_are_taken(pattern: str) -> None:
+    assert str(NodeSet.parse(f"node:{pattern}")) == f"node:{pattern}"
+
+
+@pytest.mark.parametrize(
+    "link", [" & BB - CC", " - BB & CC", " - BB", "&BB|CC - (DD|EE)", " - (AA & BB)"]
+)
 def test_no_set_that_somebody_makes_up_takes_the_stack_of_who_reads_it(link: str) -> None:
     """Deeper ones are refused, and those that are not can be written, kept in tables and asked."""
     taken = 0
     for count in range(CHARS_MAX // len(link)):
         try:
-            found = NodeSet.parse("A" + link * count)
+            found = NodeSet.parse("AA" + link * count)
         except DecodeError as error:
             assert "within one another" in str(error)  # noqa: PT017
             break
         taken += 1
-        assert hash(found) == hash(NodeSet.parse("A" + link * count))
+        assert hash(found) == hash(NodeSet.parse("AA" + link * count))
         assert not found.holds(DAEJEON)
     assert taken > DEPTH_MAX
 
