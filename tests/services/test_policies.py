@@ -19,7 +19,7 @@ from stack.services.files import Prepared
 from stack.services.files.messages import Cancel, Offer, Receipt, Repair, decode_message
 from stack.services.files.state import InObject, OutSpec, Received
 from stack.services.jobs import JobContext, JobFailed
-from stack.services.jobs.messages import JobReport
+from stack.services.jobs.messages import JobReport, JobState
 from stack.services.jobs.state import ClientJob, ServerJob
 from stack.services.policies import VERSION, about, meet
 from tests.policy import cases
@@ -209,6 +209,35 @@ def test_results_of_data_of_several_owners_are_under_the_meet(tmp_path: Path) ->
         told = zip(nodes.net.log, nodes.net.policies, strict=True)
         results = {p for (_, to, octets), p in told if to.node == GS_EID.node and len(octets) > 200}
         assert results == {KR.meet(EU)}
+
+    virtual(main)
+
+
+def test_a_job_whose_inputs_have_policies_that_fit_into_none_fails_alone(tmp_path: Path) -> None:
+    """Of two sets of nearly the most characters that a label can have."""
+    inputs = [tmp_path / name for name in ("one.bin", "other.bin")]
+    for path in inputs:
+        make_file(path, 300)
+    names = [f"{letter}{number:03}" for letter in "AB" for number in range(140)]
+    sets = (NodeSet.parse("any - " + " - ".join(names[at : at + 140])) for at in (0, 140))
+    policies = [DataPolicy(readers=each) for each in sets]
+
+    async def main() -> None:
+        nodes = JobNodes(tmp_path)
+        real = nodes.client_files.prepare
+
+        async def prepare(path: Path, to: Eid, **how: Any) -> Prepared:
+            return await real(path, to, **how | {"policy": policies[inputs.index(path)]})
+
+        nodes.client_files.prepare = prepare  # type: ignore[method-assign, assignment]
+        async with nodes.all_running():
+            submit = nodes.client.submit
+            status = await nodes.client.wait(await submit(SAT_EID, "double", {}, inputs, policy=KR))
+            assert status.state is JobState.FAILED
+            assert "do not fit into one" in status.text
+            assert (
+                await nodes.client.wait(await submit(SAT_EID, "double", {}, inputs[:1]))
+            ).complete
 
     virtual(main)
 

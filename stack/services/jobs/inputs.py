@@ -6,6 +6,7 @@ from pathlib import Path
 
 from stack.core.clock import MILLISECOND
 from stack.core.eid import Eid
+from stack.core.errors import LocalError
 from stack.ports.application import AppPort
 from stack.services.batch import Batch, records
 from stack.services.files import FilesService, Offer, Received
@@ -14,7 +15,7 @@ from stack.services.jobs.attempt import remove_tree
 from stack.services.jobs.messages import JobState
 from stack.services.jobs.state import TAG_IN, JobStep, ServerJob, base_name, job_key, job_of_tag
 from stack.services.jobs.table import JobTable
-from stack.services.policies import meet, until
+from stack.services.policies import label, meet, until
 
 
 class JobInputs:
@@ -89,7 +90,14 @@ class JobInputs:
             if received.sha256 != ref.sha256:
                 self._table.step(job, JobStep.FAIL, batch, f"input {ref.name} is another file")
                 return
-        job.policy = meet(job.policy, *policies)  # it holds for whatever the job makes of them
+        policy = meet(job.policy, *policies)  # it holds for whatever the job makes of them
+        try:
+            label(policy)
+        except LocalError as error:
+            words = f"the data policies of all its inputs do not fit into one: {error}"
+            self._table.step(job, JobStep.FAIL, batch, words)
+            return
+        job.policy = policy
         self._table.end_by(job, until(job.policy, job.expires_ms))
         self._table.step(job, JobStep.INPUTS, batch)
 
