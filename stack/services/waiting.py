@@ -15,6 +15,10 @@ RETRY_MOST_S: Final = 30.0
 """A full store empties with the next pass: poll it gently, but do not miss the pass."""
 
 
+LOOK_MS: Final = 3_600_000
+"""The clock is looked at again after that at the latest: it may have been put right meanwhile."""
+
+
 class NamedTimers(TimerHeap[tuple[str, str]]):
     """Deadlines in monotonic nanoseconds by kind and by what is due, and waiting for them."""
 
@@ -22,25 +26,38 @@ class NamedTimers(TimerHeap[tuple[str, str]]):
         super().__init__()
         self._port = port
         self._changed = asyncio.Event()
+        self._at: dict[tuple[str, str], int] = {}
+        """Those that are due at a DTN time, and that."""
 
     def arm(self, key: tuple[str, str], deadline: int, now: int = 0) -> None:
+        self._at.pop(key, None)
         super().arm(key, deadline, now)
         self._changed.set()
+
+    def cancel(self, key: tuple[str, str]) -> None:
+        self._at.pop(key, None)
+        super().cancel(key)
 
     def arm_in(self, key: tuple[str, str], seconds: float) -> None:
         """`key` is due in so many seconds."""
         self.arm(key, self._port.now() + round(seconds * SECOND))
 
     def arm_at(self, key: tuple[str, str], dtn_ms: int) -> None:
-        """`key` is due at a DTN time."""
-        self.arm(key, self._port.now() + (dtn_ms - self._port.dtn_ms()) * MILLISECOND)
+        """`key` is due at a DTN time, also when the clock is set meanwhile."""
+        left_ms = min(dtn_ms - self._port.dtn_ms(), LOOK_MS)
+        self.arm(key, self._port.now() + left_ms * MILLISECOND)
+        self._at[key] = dtn_ms
 
     async def wait(self) -> list[tuple[str, str]]:
         """Wait for deadlines, and take those that came due, in order of time."""
         while True:
             now, keys = self._port.now(), list[tuple[str, str]]()
             while (due := self.pop_due(now)) is not None:
-                keys.append(due[0])
+                at_ms = self._at.pop(due[0], 0)
+                if at_ms > self._port.dtn_ms():
+                    self.arm_at(due[0], at_ms)
+                else:
+                    keys.append(due[0])
             if keys:
                 return keys
             self._changed.clear()

@@ -15,21 +15,24 @@ from hypothesis import strategies as st
 
 from stack.audit.event import Act
 from stack.policy import DataPolicy, NodeSet
+from stack.ports.application import BundleId
 from stack.ports.store import Write
 from stack.services.codec import encode
 from stack.services.files import FileEvent, erasures, ledger
 from stack.services.files.erasures import SPACE_ERASE, Erasable, remove
 from stack.services.files.ledger import Ledger
-from stack.services.files.messages import Offer
+from stack.services.files.messages import Chunk, Offer
 from stack.services.files.partial import Partial
 from stack.services.files.state import InObject
 from stack.services.files.verifier import Verifier
 from stack.services.jobs import JobContext, JobLimits
 from stack.services.jobs.state import SPACE_SERVER
 from stack.services.policies import label
+from stack.wire.crc import crc32c
 from tests.services.fake_port import EPOCH_MS, FakeNet, FakeNode, FakePort, run_through_crashes
 from tests.services.helpers import (
     GS,
+    GS_EID,
     SAT,
     SAT_EID,
     SMALL,
@@ -250,6 +253,46 @@ def test_a_step_of_the_clock_does_not_change_when_a_file_goes(
             assert in_clear(tmp_path / "sat") == {"in.bin"}
             await asyncio.sleep(2)
             assert in_clear(tmp_path / "sat") == set()
+
+    virtual(main)
+
+
+@pytest.mark.parametrize("what", ["part of a file", "job"])
+def test_what_is_unfinished_goes_when_the_clock_is_set_beyond_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """By the time of the machine there were four hours left."""
+    make_file(tmp_path / "in.bin", 1500)
+    true_ms, error_ms = FakePort.dtn_ms, [0]
+    policy = replace(AN_HOUR, expires_ms=EPOCH_MS + 5 * HOUR_MS)
+
+    async def works(context: JobContext) -> None:
+        (context.work_directory / "half").write_bytes(b"x")
+        await asyncio.sleep(12 * 3600)
+
+    async def main() -> None:
+        nodes = JobNodes(tmp_path, {"works": works})
+        sat = nodes.sat
+
+        def dtn_ms(port: FakePort) -> int:
+            return true_ms(port) + (error_ms[0] if port is sat.port else 0)
+
+        monkeypatch.setattr(FakePort, "dtn_ms", dtn_ms)
+        async with nodes.all_running():
+            if what == "job":
+                limits = JobLimits(time_s=12 * 3600.0)
+                await nodes.client.submit(SAT_EID, "works", limits=limits, policy=policy)
+            else:
+                data = memoryview(b"x" * 512)
+                chunk = Chunk(bytes(16), 1500, 512, 0, crc32c(data), data).encode()
+                source, ends_ms = BundleId(GS_EID.with_service("files"), EPOCH_MS, 1), HOUR_MS * 9
+                to = SAT_EID.with_service("files")
+                sat.deliver(source, to, chunk, EPOCH_MS + ends_ms, policy=policy)
+            await asyncio.sleep(3600)
+            assert in_clear(tmp_path / "sat")
+            error_ms[0] = 6 * HOUR_MS
+            await asyncio.sleep(3700)
+            assert not in_clear(tmp_path / "sat")
 
     virtual(main)
 

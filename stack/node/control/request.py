@@ -104,9 +104,9 @@ class Request:
 
     def policy(self) -> DataPolicy | None:
         """The label of a data policy, in hexadecimal; None when not given."""
-        text = self.text("policy", "")
-        if not text:
+        if not self.has("policy"):
             return None
+        text = self.text("policy")  # an empty one must not be taken for none
         try:
             return decode_label(bytes.fromhex(text))
         except (ValueError, DecodeError) as error:

@@ -31,9 +31,6 @@ from stack.services.policies import VERSION, label, take_policy
 from stack.services.waiting import NamedTimers
 
 SPACE_ERASE: Final = "files.erase"
-LOOK_MS: Final = 3_600_000
-"""The clock is looked at again after that at the latest: it may have been put right meanwhile."""
-
 RETRY_S: Final = 60.0
 """A disk that does not let go of a file is asked again after that."""
 
@@ -100,7 +97,6 @@ class Erasures:
         self._choose_inbox = choose_inbox
         self._timers = NamedTimers(port)
         self._kept: dict[str, Erasable] = {}
-        self._asked: set[str] = set()
         for kept in records(port, "files", SPACE_ERASE, Erasable.decode):
             self._arm(kept)
             if not kept.policy.expires_ms and not os.path.lexists(self._root / kept.path):
@@ -109,8 +105,7 @@ class Erasures:
     def _arm(self, kept: Erasable) -> None:
         self._kept[kept.path] = kept
         if kept.policy.expires_ms:
-            look_ms = min(kept.policy.expires_ms, self._port.dtn_ms() + LOOK_MS)
-            self._timers.arm_at(("erase", kept.path), look_ms)
+            self._timers.arm_at(("erase", kept.path), kept.policy.expires_ms)
 
     def keep(self, kept: Erasable, batch: Batch, detail: str) -> None:
         """Something comes to lie there, in place of what was there before."""
@@ -137,7 +132,6 @@ class Erasures:
         before = self._kept.pop(path, None)
         if before is not None:
             self._timers.cancel(("erase", path))
-            self._asked.discard(path)
             self._forget(before, REPLACED, batch)
 
     def erase(self, path: Path) -> bool:
@@ -145,7 +139,6 @@ class Erasures:
         key = self.key(path)
         kept = key in self._kept
         if kept:
-            self._asked.add(key)
             self._timers.arm(("erase", key), self._port.now())
         return kept
 
@@ -162,9 +155,6 @@ class Erasures:
         if kept is None:
             return
         ended = 0 < kept.policy.expires_ms <= self._port.dtn_ms()
-        if not ended and path not in self._asked:
-            self._arm(kept)
-            return
         try:
             mine = remove(self._root, path, kept.inode)
         except OSError as error:
@@ -184,7 +174,6 @@ class Erasures:
     def _gone(self, kept: Erasable, ended: bool) -> None:
         if self._kept.get(kept.path) is kept:
             del self._kept[kept.path]
-            self._asked.discard(kept.path)
         if ended and (received := kept.received) is not None:
             progress = Progress(
                 received.object_id,
