@@ -21,7 +21,7 @@ from stack.services.codec import encode
 from stack.services.files import FileEvent, erasures, ledger
 from stack.services.files.erasures import SPACE_ERASE, Erasable, remove
 from stack.services.files.ledger import Ledger
-from stack.services.files.messages import Chunk, Offer
+from stack.services.files.messages import Offer, chunk_head
 from stack.services.files.partial import Partial
 from stack.services.files.state import InObject
 from stack.services.files.verifier import Verifier
@@ -283,8 +283,8 @@ def test_what_is_unfinished_goes_when_the_clock_is_set_beyond_its_end(
                 limits = JobLimits(time_s=12 * 3600.0)
                 await nodes.client.submit(SAT_EID, "works", limits=limits, policy=policy)
             else:
-                data = memoryview(b"x" * 512)
-                chunk = Chunk(bytes(16), 1500, 512, 0, crc32c(data), data).encode()
+                data = b"x" * 512
+                chunk = chunk_head(bytes(16), 1500, 512, 0, crc32c(data), len(data)) + data
                 source, ends_ms = BundleId(GS_EID.with_service("files"), EPOCH_MS, 1), HOUR_MS * 9
                 to = SAT_EID.with_service("files")
                 sat.deliver(source, to, chunk, EPOCH_MS + ends_ms, policy=policy)

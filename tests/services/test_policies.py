@@ -218,8 +218,8 @@ def test_a_job_whose_inputs_have_policies_that_fit_into_none_fails_alone(tmp_pat
     inputs = [tmp_path / name for name in ("one.bin", "other.bin")]
     for path in inputs:
         make_file(path, 300)
-    names = [f"{letter}{number:03}" for letter in "AB" for number in range(140)]
-    sets = (NodeSet.parse("any - " + " - ".join(names[at : at + 140])) for at in (0, 140))
+    names = [f"{letter}{number:03}" for letter in "AB" for number in range(120)]
+    sets = (NodeSet.parse(f"any - ({'|'.join(names[at : at + 120])})") for at in (0, 120))
     policies = [DataPolicy(readers=each) for each in sets]
 
     async def main() -> None:
