@@ -31,6 +31,10 @@ LABEL_BYTES_MAX = 4096
 POLICY_REMEDY = 'load_policy(FILE) reads one, DataPolicy(rest=NodeSet.parse("KR | EU")) makes one'
 """What to give where a policy is asked for."""
 
+LABEL_FLAGS = REPLICATE | DELETE_UNPROCESSED
+"""Of a policy's block, whoever has made it: without the first, parts of the bundle would go on
+without a policy, and without the second, through nodes that know of none."""
+
 MARKINGS_MAX = 16
 CATEGORIES_MAX = 32
 TEXT_CHARS_MAX = 256
@@ -119,8 +123,7 @@ class DataPolicy:
 def policy_block(policy: DataPolicy, *, number: int, crc_type: int) -> CanonicalBlock:
     """The block of a policy.  It goes with every fragment, and who does not know it has to delete
     the bundle rather than carry it anywhere.  Raises `LocalError` as `encode_label`."""
-    flags = REPLICATE | DELETE_UNPROCESSED
-    return CanonicalBlock(DATA_POLICY, number, flags, encode_label(policy), crc_type)
+    return CanonicalBlock(DATA_POLICY, number, LABEL_FLAGS, encode_label(policy), crc_type)
 
 
 def label_of(blocks: Iterable[CanonicalBlock]) -> bytes:
@@ -129,6 +132,20 @@ def label_of(blocks: Iterable[CanonicalBlock]) -> bytes:
         if block.type == DATA_POLICY and block.data[:_BEGINNING_BYTES] == _BEGINNING:
             return bytes(block.data)
     return b""
+
+
+def labels_of(blocks: Iterable[CanonicalBlock]) -> list[bytes]:
+    """All of them: more than one is wrong."""
+    return [bytes(one.data) for one in blocks if one.type == DATA_POLICY and is_label(one.data)]
+
+
+def policy_of(blocks: Iterable[CanonicalBlock]) -> DataPolicy | None:
+    """The policy among the blocks of a bundle; None without one.  Raises `DecodeError` for one
+    that cannot be read, and for two: nobody can tell which of them holds."""
+    labels = labels_of(blocks)
+    if len(labels) > 1:
+        raise DecodeError("a second data policy", _SECTION)
+    return decode_label(labels[0]) if labels else None
 
 
 def encode_label(policy: DataPolicy) -> bytes:

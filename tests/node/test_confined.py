@@ -350,6 +350,7 @@ LEFT_OUT = {
     "end_of": "what a failure ends in",
     "quarantined": "what a failure ends in",
     "Receiving.read": "this confines",
+    "Receiving._permitted": "is asked only where another has failed already",
     "receive": "this confines",
     "fail": "this confines",
     "quarantine": "this confines",

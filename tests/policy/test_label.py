@@ -118,20 +118,20 @@ def label_of_sets(*sets: str) -> bytes:
 
 def test_what_could_not_be_written_again_is_no_label() -> None:
     """What is said about data carries a label, too, and so does what goes to quarantine."""
-    nested = "A" + "&B - C" * (DEPTH_MAX + 1)  # each needs parentheses as we write it
-    tight = "|".join(f"A&{one}{two}" for one in "KLMNOPQRSTUVWXYZ" for two in "ABCDEFGHIJKL")
+    nested = "AA" + "&BB - CC" * (DEPTH_MAX + 1)  # each needs parentheses as we write it
+    tight = "|".join(f"AA&{one}{two}" for one in "KLMNOPQRSTUVWXYZ" for two in "ABCDEFGHIJKL")
     for text in (nested, tight[:1000].rpartition("|")[0]):
         NodeSet.parse(text)
         with pytest.raises(DecodeError, match="written again"):
             decode_label(label_of_sets("any", text, "any"))
-    for text in ("A&B|C", " ( KR ) ", "any - A - B"):
+    for text in ("AA&BB|CC", " ( KR ) ", "any - AA - BB"):
         found = decode_label(label_of_sets(text, text, text))
         assert decode_label(encode_label(found)) == found
 
 
 def test_a_label_that_would_take_the_stack_of_its_readers_is_none() -> None:
     with pytest.raises(DecodeError, match="within one another"):
-        decode_label(label_of_sets("any", "A" + " & B - C" * 120, "any"))
+        decode_label(label_of_sets("any", "AA" + " & BB - CC" * 90, "any"))
 
 
 def test_labels_beyond_their_bounds_are_refused() -> None:

@@ -9,7 +9,7 @@ from stack.core.errors import DecodeError
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.extensions import Extensions
 from stack.policy import DataPolicy
-from stack.policy.label import decode_label, is_label, label_of
+from stack.policy.label import LABEL_FLAGS, decode_label, is_label, policy_of
 from stack.ports.application import CRITICAL_PRIORITY
 from stack.ports.security import Opened
 from stack.ports.store import Place
@@ -108,6 +108,9 @@ class BlockReader:
                 elif kind == DATA_POLICY and (block.data is self._label or is_label(block.data)):
                     if found.policy is not None:
                         raise DecodeError("a second data policy", "docs/sovereignty.md")
+                    if block.flags & LABEL_FLAGS != LABEL_FLAGS:
+                        words = "a data policy that may get lost on the way by its flags"
+                        raise DecodeError(words, "docs/sovereignty.md")
                     if block.data is not self._label:
                         self._policy = decode_label(block.data)
                         self._label = bytes(block.data)
@@ -198,10 +201,9 @@ def refused(
     bundle: Bundle, reason: ReportReason, counter: str, words: str, unprocessed: int = 0
 ) -> Refused:
     """A bundle that has been read and must not be stored."""
-    length = len(bundle.payload.data)
-    label, primary = label_of(bundle.blocks), bundle.primary
+    length, primary = len(bundle.payload.data), bundle.primary
     try:
-        policy = decode_label(label) if label else None
+        policy = policy_of(bundle.blocks)
     except DecodeError:  # nobody can tell who may hear of it
         return Refused(reason, counter, words)
     return Refused(reason, counter, words, primary, length, unprocessed, policy=policy)

@@ -97,9 +97,8 @@ class Custody:
         self._awaited: dict[str, None] = {}
         """Services for which bundles wait that no event has told of."""
 
-        self._tunnels = Tunnels(
-            node_id, config, self._origin, gate, self._reserve, protected=self._protected
-        )
+        here = node_id, config, self._origin, self.check_policy, gate, self._reserve
+        self._tunnels = Tunnels(*here, protected=self._protected)
         self.paths = PathJudge(forwarder, gate, self._tunnels)
         self._trace = trace
 
@@ -287,8 +286,8 @@ class Custody:
 
     def check_policy(self, destination: Eid, policy: DataPolicy, now_ms: int) -> None:
         """Raise `PolicyError` when data of this policy may not be sent from here to a node."""
-        gate, protected = self._gate, self._protected
-        check_leaving(destination, policy, gate, self.config, now_ms, protected=protected)
+        how = {"protected": self._protected, "logged": self._trail is not None}
+        check_leaving(destination, policy, self._gate, self.config, now_ms, **how)
 
     def _make(
         self, outgoings: Sequence[Outgoing], now_ms: int, *, admin: bool = False

@@ -60,7 +60,7 @@ class Dispatch(Custody):
                 return
             self._await(service, ref)
         elif entry.place is Place.FRAGMENT:
-            self._join(self._fragments.add(ref, parse_note(entry.note)))
+            self._join(self._fragments.add(ref, parse_note(entry.note), entry.policy))
 
     def keys_changed(self) -> None:
         """Security has other keys: what none has opened is delivered or put together, if one does
@@ -85,7 +85,8 @@ class Dispatch(Custody):
         have changed.  It stays until its lifetime ends, or that is put right."""
         ref, policy = entry.ref, entry.policy
         before = self._kept_back.pop(ref, "") if self._kept_back else ""
-        why = "" if policy is None else refusal(policy, self._gate, delivered=True)
+        how, logged = (self._gate, self.config), self._trail is not None
+        why = "" if policy is None else refusal(policy, *how, delivered=True, logged=logged)
         if not why:
             return False
         self._kept_back[ref] = why

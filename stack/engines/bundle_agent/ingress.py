@@ -33,6 +33,7 @@ from stack.wire.bundle import (
     IS_ADMIN,
     IS_FRAGMENT,
     LENIENT,
+    PAYLOAD_NUMBER,
     STRICT,
     Bundle,
     CanonicalBlock,
@@ -177,7 +178,7 @@ class Ingress:
         judged = (
             self._blocks.extensions(bundle, found, kept)
             or self._blocks.limits(bundle, found, place, now_ms)
-            or self._permitted(primary, found.policy, place is not Place.FORWARD)
+            or self._permitted(primary, found, place is not Place.FORWARD)
         )
         if judged is not None:
             return judged
@@ -243,7 +244,7 @@ class Ingress:
             outer = self._tunnels.wrapped(
                 tunnel, bundle, policy, put.priority, put.expires_ms, now_ms
             )
-        except (PolicyError, SecurityError, StoreError) as error:
+        except (PolicyError, SecurityError, StoreError, LocalError) as error:
             words = f"by the tunnel to {tunnel.gateway}: {error}; its sender keeps it"
             return Refused(NO_INFORMATION, "not_permitted", words, intact=False)
         encoded = encode_bundle(outer)
@@ -353,13 +354,15 @@ class Ingress:
         return True
 
     def _permitted(
-        self, primary: PrimaryBlock, policy: DataPolicy | None, delivered: bool
+        self, primary: PrimaryBlock, found: Extensions, delivered: bool
     ) -> Refused | None:
         """Refuse what must not come to rest here.  Its sender keeps it: there may be a way that is
         allowed."""
-        if policy is None:
+        if (policy := found.policy) is None:
             return None
-        why = refusal(policy, self._gate, delivered=delivered)
+        logged, sealed = self._admission.trail is not None, PAYLOAD_NUMBER in found.encrypted
+        how = policy, self._gate, self._config
+        why = refusal(*how, delivered=delivered, logged=logged, sealed=sealed)
         if not why:
             return None
         words = f"the policy of data from {primary.source}: {why}"

@@ -12,6 +12,10 @@ from stack.policy import DataPolicy, PolicyGate
 from stack.policy.gate import described
 from stack.ports.application import Outgoing
 
+NO_CLOCK = "it has an end, and this node does not know the time (trusted_clock)"
+NO_LOG = (
+    "it asks for a record of what is done with it, and this node keeps none (`events` in [audit])"
+)
 NO_DIRECTORY = "no directory of nodes says who may have it (`directory` in [policy])"
 
 
@@ -23,9 +27,10 @@ def check_leaving(
     now_ms: int,
     *,
     protected: bool,
+    logged: bool,
 ) -> None:
     """Raise `PolicyError` when data of this policy may not be sent from here to a node.
-    `protected`: payloads are encrypted."""
+    `protected`: payloads are encrypted; `logged`: this node keeps a log."""
     destination = destination.node
     if gate is None:
         raise PolicyError(NO_DIRECTORY)
@@ -39,6 +44,8 @@ def check_leaving(
         )
     if not protected:
         raise PolicyError('data with a policy never leaves in clear (protect = "none")')
+    if policy.audit and not logged:
+        raise PolicyError(f"this data policy does not let it leave from here: {NO_LOG}")
     if policy.expires_ms and not config.trusted_clock:
         raise PolicyError("a policy that expires needs a node that knows the time (trusted_clock)")
     if 0 < policy.expires_ms <= now_ms:
@@ -51,7 +58,21 @@ def cut(outgoing: Outgoing, policy: DataPolicy, now_ms: int) -> Outgoing:
     return replace(outgoing, lifetime_ms=min(outgoing.lifetime_ms, left_ms))
 
 
-def refusal(policy: DataPolicy, gate: PolicyGate | None, *, delivered: bool) -> str:
-    """Why a bundle may not be here, or nothing; `delivered`: it is for here.  When its policy
-    expires, its lifetime ends."""
+def refusal(
+    policy: DataPolicy,
+    gate: PolicyGate | None,
+    config: AgentConfig,
+    *,
+    delivered: bool,
+    logged: bool,
+    sealed: bool = True,
+) -> str:
+    """Why a bundle may not be here, or nothing; `delivered`: it is for here; `logged`: this node
+    keeps a log; `sealed`: its payload is encrypted.  When its policy expires, its lifetime ends."""
+    if policy.expires_ms and not config.trusted_clock:
+        return NO_CLOCK
+    if policy.audit and not logged:
+        return NO_LOG
+    if not (delivered or sealed):
+        return "its payload is in clear, and so it does not pass through any node"
     return NO_DIRECTORY if gate is None else gate.refusal(policy, delivered=delivered)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import blake2b
 
@@ -11,9 +12,10 @@ from stack.engines.bundle_agent.entry import Entry
 from stack.engines.bundle_agent.ingress import Arrival
 from stack.engines.bundle_agent.notes import aside, labelled
 from stack.engines.bundle_agent.trail import AuditTrail
-from stack.policy.label import encode_label
+from stack.policy import DataPolicy
+from stack.policy.label import encode_label, label_of
 from stack.ports.store import QUARANTINE_PRIORITY, Move, Place, Put
-from stack.wire.bundle import Mode, bundle_key, decode_bundle
+from stack.wire.bundle import Bundle, Mode, bundle_key, decode_bundle
 
 REASON_BYTES_MAX = 400
 """Octets of the reason that are kept with a bundle."""
@@ -57,18 +59,25 @@ def set_aside(
     mode: Mode,
     now_ms: int,
     error: Exception,
+    permitted: Callable[[Bundle], DataPolicy | None],
     owner: str = "",
     spare: tuple[int, int] = (0, 0),
     trail: AuditTrail | None = None,
     peer: str = "",
 ) -> Put | None:
     """Keep a bundle that arrived from `peer` and could not be judged, as `Put` says, in `owner`'s
-    share; what cannot even be read was never received, nor what comes behind it."""
+    share; what cannot even be read, or may not be here, was never received, nor what comes behind
+    it.  `permitted` gives the policy under which one may be here, and raises for what may not."""
     data, offset = arrival.data, arrival.offset
     try:
         bundle, end = decode_bundle(data, offset=offset, mode=mode)
         primary, encoded = bundle.primary, memoryview(data)[offset:end]
-        label, name, event = (b"", "", None) if trail is None else trail.set_aside(bundle, peer)
+        policy = permitted(bundle)
+        expires_ms = now_ms + min(primary.lifetime_ms, KEPT_MS)
+        if policy is not None and policy.expires_ms:
+            expires_ms = min(expires_ms, policy.expires_ms)
+        label = label_of(bundle.blocks)
+        _, name, event = (b"", "", None) if trail is None else trail.set_aside(bundle, peer)
         return Put(
             # What stands in quarantine must not pass for the genuine bundle of this identity.
             key=bundle_key(primary, len(bundle.payload.data))
@@ -78,7 +87,7 @@ def set_aside(
             destination=str(primary.destination),
             source=str(primary.source),
             priority=QUARANTINE_PRIORITY,
-            expires_ms=now_ms + min(primary.lifetime_ms, KEPT_MS),
+            expires_ms=expires_ms,
             received_ms=now_ms,
             note=labelled(aside(reason_of(error), name), label),
             spare=spare,

@@ -18,6 +18,7 @@ from stack.core.errors import DecodeError
 from stack.core.ranges import RangeSet
 from stack.engines.bundle_agent.joining import Joining
 from stack.engines.bundle_agent.notes import Note
+from stack.policy import DataPolicy
 from stack.ports.security import Opened
 from stack.wire.bundle import Bundle, PrimaryBlock, adu_key, check_bundle
 
@@ -261,13 +262,14 @@ class FragmentLedger:
         """Units whose key may be on its way."""
         self._purse = PURSE_BYTES
 
-    def add(self, ref: int, note: Note) -> list[int] | None:
-        """Note a stored fragment; the refs of those to join now, if its unit may be complete."""
+    def add(self, ref: int, note: Note, policy: DataPolicy | None = None) -> list[int] | None:
+        """Note a stored fragment; the refs of those to join now, if its unit may be complete.  What
+        is under one data policy is no part of what is under another, or none."""
         primary, length, neighbour = note
         start, total = primary.fragment_offset or 0, primary.total_adu_length or 0
         if not 0 < length <= total - start:
             return None  # it belongs to nothing: older programs took such
-        adu, kind = adu_key(primary), _kind(primary)
+        adu, kind = adu_key(primary), (*_kind(primary), policy)
         kinds = self.units.setdefault(adu, {})
         unit = kinds.get(kind)
         if unit is None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stack.core.eid import Eid
+from stack.core.errors import PolicyError
 from stack.core.sansio import Trace, no_trace
 from stack.core.train import Buffer
 from stack.engines.bundle_agent.begin import Beginning
@@ -20,15 +21,23 @@ from stack.engines.bundle_agent.events import Reception, Receptions
 from stack.engines.bundle_agent.ingress import Arrival, Ingress, Taken
 from stack.engines.bundle_agent.notes import policy_in
 from stack.engines.bundle_agent.parts import Parts
+from stack.engines.bundle_agent.permission import refusal
 from stack.engines.bundle_agent.quarantine import end_of, set_aside
 from stack.engines.bundle_agent.shares import NOTHING, NOWHERE, OWN, Shares
 from stack.engines.bundle_agent.trail import AuditTrail, ended, name_of
-from stack.policy import PolicyGate
+from stack.policy import DataPolicy, PolicyGate
+from stack.policy.label import policy_of
 from stack.ports.application import CRITICAL_PRIORITY
 from stack.ports.security import Opened, Security
 from stack.ports.store import Place, Put, RecordEvent
 from stack.routing.forwarder import Forwarder
-from stack.wire.bundle import REPORT_DELETION, REPORT_RECEPTION
+from stack.wire.bundle import (
+    PAYLOAD_NUMBER,
+    REPORT_DELETION,
+    REPORT_RECEPTION,
+    Bundle,
+    encrypted_blocks,
+)
 
 CRITICAL_KEPT = 65_536
 """Critical bundles that are known again when they come back: far more than ever are under way."""
@@ -115,13 +124,25 @@ class Receiving(Parts):
                 owner = NOWHERE if counts else OWN
                 size = len(arrival.data) - arrival.offset
                 spare = self.shares.spare(owner, size) if counts else NOTHING
-                asked = arrival, self._mode, now_ms, error, owner, spare
+                asked = arrival, self._mode, now_ms, error, self._permitted, owner, spare
                 put = set_aside(*asked, self._trail, previous)
                 if put is None:  # it cannot be read: it was never received, nor what is behind it
                     intact = at_once = False
             if put is not None:
                 puts.append(put)
         return Receptions(puts, intact, at_once)
+
+    def _permitted(self, bundle: Bundle) -> DataPolicy | None:
+        """The policy under which a bundle may be here of which nothing else could be judged.
+        Raises `PolicyError` where it may not be, and `DecodeError`."""
+        policy = policy_of(bundle.blocks)
+        if policy is not None:
+            here = self._admission.place_of(bundle) is not Place.FORWARD
+            sealed = PAYLOAD_NUMBER in encrypted_blocks(bundle.blocks)
+            how, logged = (policy, self._gate, self.config), self._trail is not None
+            if why := refusal(*how, delivered=here, logged=logged, sealed=sealed):
+                raise PolicyError(why)
+        return policy
 
     def _judged(
         self, arrivals: Sequence[Arrival], now_ms: int, previous: str, trusted: bool

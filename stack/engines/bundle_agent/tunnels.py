@@ -15,7 +15,6 @@ from stack.core.errors import DecodeError, PolicyError, SecurityError
 from stack.engines.bundle_agent.config import AgentConfig, TunnelConfig
 from stack.engines.bundle_agent.egress import aged, depart
 from stack.engines.bundle_agent.origin import Origin
-from stack.engines.bundle_agent.permission import check_leaving
 from stack.policy import DataPolicy, NodeSet, PolicyGate
 from stack.policy.eid_pattern import EidPattern
 from stack.ports.application import Outgoing
@@ -53,17 +52,20 @@ class Tunnels:
         node_id: Eid,
         config: AgentConfig,
         origin: Origin,
+        check: Callable[[Eid, DataPolicy, int], None],
         gate: PolicyGate | None,
         reserve: Callable[[int], object],
         *,
         protected: bool,
     ) -> None:
-        """`reserve` has so many sequence numbers written down, sooner or later.  `protected`:
-        bundles of this node are encrypted; else nothing goes by a tunnel."""
+        """`check` raises `PolicyError` for what may not leave from here.  `reserve` has so many
+        sequence numbers written down, sooner or later.  `protected`: bundles of this node are
+        encrypted; else nothing goes by a tunnel."""
         self._reserve = reserve
         self._node_id = node_id
         self._config = config
         self._origin = origin
+        self._check = check
         self._gate = gate
         self._protected = protected
         self._gateways = {tunnel.gateway for tunnel in config.tunnels}
@@ -138,8 +140,8 @@ class Tunnels:
         is for the far gateway alone."""
         gate = self._gate
         node = str(gateway)
-        outer = replace(policy, readers=NodeSet.parse(f"node:{node}"))
-        check_leaving(gateway, outer, gate, self._config, now_ms, protected=True)
+        outer = replace(policy, readers=NodeSet.parse(f'node:"{node}"'))
+        self._check(gateway, outer, now_ms)
         ends = primary.destination.node == gateway
         if gate is not None and not ends and not gate.may_carry(policy, node):
             raise PolicyError(f"this data policy does not let {node} pass it on")

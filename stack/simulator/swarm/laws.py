@@ -100,6 +100,8 @@ class Laws:
         options, policy = self._options, self.of.get(thing)
         if policy is None:
             return frozenset(options.nodes)
+        if policy.expires_s and options.clockless:
+            return None  # who does not know the time takes nothing that has an end
         for name in options.nodes:
             laws = {options.jurisdictions[name]}
             if options.mistaken:

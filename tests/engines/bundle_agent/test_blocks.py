@@ -8,7 +8,7 @@ from stack.engines.bundle_agent.blocks import BlockReader
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.extensions import Extensions
 from stack.policy import DataPolicy, NodeSet
-from stack.policy.label import encode_label
+from stack.policy.label import LABEL_FLAGS, encode_label
 from stack.wire.bundle import DATA_POLICY, CanonicalBlock
 from tests.engines.bundle_agent.harness import HERE, bundle_for
 
@@ -23,7 +23,8 @@ def test_each_bundle_has_its_own_policy(kind: type) -> None:
     def read(*labels: bytes) -> Extensions | str:
         found = Extensions()
         blocks = [
-            CanonicalBlock(DATA_POLICY, 5 + n, 0, kind(label)) for n, label in enumerate(labels)
+            CanonicalBlock(DATA_POLICY, 5 + n, LABEL_FLAGS if len(label) > 1 else 0, kind(label))
+            for n, label in enumerate(labels)
         ]
         refused = reader.extensions(bundle_for(HERE + "app", blocks=blocks), found, [])
         return found if refused is None else refused.words

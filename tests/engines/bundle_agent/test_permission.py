@@ -12,13 +12,19 @@ from stack.core.eid import Eid
 from stack.core.errors import PolicyError
 from stack.engines.bundle_agent import AgentConfig
 from stack.engines.bundle_agent.notes import labelled, note_of, unlabelled
+from stack.engines.bundle_agent.trail import AuditTrail
 from stack.policy import DataPolicy, Directory, NodeFacts, NodeSet, PolicyGate
 from stack.policy.label import decode_label, label_of, policy_block
 from stack.ports.application import Outgoing
+from stack.ports.store import Place, Put
 from stack.storage.memory import MemoryStore
+from stack.wire import cbor
 from stack.wire.bundle import (
     DATA_POLICY,
+    DELETE_UNPROCESSED,
     IS_ADMIN,
+    PAYLOAD,
+    REPLICATE,
     REPORT_ANY,
     Bundle,
     CanonicalBlock,
@@ -26,7 +32,7 @@ from stack.wire.bundle import (
     encode_bundle,
     fragment_bundle,
 )
-from tests.engines.bundle_agent.desk import Desk, keyed
+from tests.engines.bundle_agent.desk import KEYS, Desk, keyed
 from tests.engines.bundle_agent.harness import FAR, HERE, NEXT, NOW, bundle_for
 
 SOURCE = "dtn://gs1/"
@@ -129,7 +135,7 @@ def test_without_a_directory_nothing_with_a_policy_is_taken() -> None:
         lambda bundle: None,
         lambda bundle: policy_block(DataPolicy(), number=number_of_label(bundle), crc_type=2),
         lambda bundle: policy_block(
-            replace(FOR_KR, audit=True), number=number_of_label(bundle), crc_type=2
+            replace(FOR_KR, transit=EU | KR), number=number_of_label(bundle), crc_type=2
         ),
         lambda bundle: CanonicalBlock(DATA_POLICY, number_of_label(bundle), 0, b"\x01", 2),
     ],
@@ -154,6 +160,53 @@ def test_two_labels_are_none() -> None:
     assert here.agent.counters["dropped_malformed"] == 1
 
 
+def test_a_label_that_nobody_could_work_with_is_dropped_and_not_put_aside() -> None:
+    bundle = sealed(destination=FAR + "app")
+    label = policy_block(FOR_KR, number=number_of_label(bundle), crc_type=2)
+    knotted = "KR" + " & AA - BB" * 99
+    octets = bytes(label.data).replace(cbor.tstr("KR"), cbor.tstr(knotted), 1)
+    here = desk()
+    assert here.arrive(with_label(bundle, replace(label, data=octets, encoded=None))) is None
+    assert here.agent.counters["dropped_malformed"] == 1
+    assert not here.store.usage().bundles
+
+
+@pytest.mark.parametrize("forbidden", [True, False])
+def test_quarantine_holds_nothing_that_may_not_be_here_nor_for_longer(
+    forbidden: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryStore(1 << 20)
+    here = desk(None if forbidden else DIRECTORY, store=store)
+    ends = replace(FOR_KR, expires_ms=NOW + 5000)
+    bundle = Bundle(
+        replace(sealed(ends).primary, lifetime_ms=60_000, encoded=None), sealed(ends).blocks
+    )
+    monkeypatch.setattr(here.agent._ingress, "judge", lambda *_: 1 // 0)
+    received = here.agent.receive(encode_bundle(bundle), NOW)
+    assert here.agent.counters["failures"] == 1
+    if forbidden:
+        assert (received.put, received.intact) == (None, False)
+        return
+    assert received.put is not None
+    assert (received.put.place, received.put.expires_ms) == (Place.QUARANTINE, NOW + 5000)
+    (ref,) = here.commit([received.put], NOW)
+    for each in (here, desk(store=store)):
+        entry = each.agent.entries[ref]
+        assert (entry.policy, entry.note) == (
+            ends,
+            b"ZeroDivisionError: integer division or modulo by zero",
+        )
+
+
+def test_two_labels_are_reported_to_nobody() -> None:
+    bundle = sealed(report_to=SOURCE + "app")
+    second = policy_block(DataPolicy(), number=77, crc_type=2)
+    here = desk(config=AgentConfig(status_reports=True))
+    assert here.arrive(Bundle(bundle.primary, (second, *bundle.blocks))) is None
+    assert here.agent.counters["dropped_malformed"] == 1
+    assert not reports_of(here)
+
+
 def test_somebody_elses_block_of_that_type_costs_nothing() -> None:
     foreign = CanonicalBlock(DATA_POLICY, 9, 0, b"\x01", 2)
     here = Desk()
@@ -172,6 +225,54 @@ def test_every_fragment_carries_the_label() -> None:
         assert here.arrive(part)
     assert stranger.agent.counters["dropped_not_permitted"] == len(parts)
     assert here.got == [bytes(60)]
+
+
+def stripped(part: Bundle) -> Bundle:
+    return with_label(part, None)
+
+
+def test_a_part_that_has_lost_its_label_is_no_part() -> None:
+    """Only the first one's label is bound to the payload: without this the others would pass where
+    the data must not, and nobody would notice."""
+    bundle = sealed(payload=bytes(60))
+    first, *others = fragment_bundle(bundle, len(encode_bundle(bundle)) - 3)
+    here = desk()
+    assert here.arrive(first)
+    for part in others:
+        assert here.arrive(stripped(part))
+    assert here.got == []
+    for part in others:
+        assert here.arrive(part)
+    assert here.got == [bytes(60)]
+
+
+@pytest.mark.parametrize("flags", [0, REPLICATE, DELETE_UNPROCESSED])
+def test_a_label_that_may_get_lost_on_the_way_is_none(flags: int) -> None:
+    bundle = sealed(destination=FAR + "app")
+    label = policy_block(FOR_KR, number=number_of_label(bundle), crc_type=2)
+    here = desk()
+    assert here.arrive(with_label(bundle, replace(label, flags=flags))) is None
+    assert here.agent.counters["dropped_malformed"] == 1
+    assert here.arrive(with_label(bundle, label))
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_label_that_nobody_could_read_on_the_way_is_none(beside: bool) -> None:
+    bundle = sealed() if beside else keyed().protect(bundle_for(HERE + "app"))
+    label = policy_block(DataPolicy(readers=EU), number=50, crc_type=2)
+    primary, own, security = bundle.primary, label_of(bundle.blocks), keyed()
+    hidden, bcb = security._under(own).source.seal(
+        primary,
+        replace(label, flags=REPLICATE),
+        51,
+        security._keys.bound(own).sending("aes", HERE) if own else KEYS[0],
+        2,
+        primary.source,
+    )
+    here = desk()
+    assert here.arrive(Bundle(primary, (bcb, hidden, *bundle.blocks))) is None
+    assert here.agent.counters["dropped_security"] == 1
+    assert here.got == []
 
 
 def test_a_restart_knows_the_policy_of_what_it_finds() -> None:
@@ -218,6 +319,44 @@ def test_policy_ends_the_life_of_data() -> None:
     late = desk()
     assert late.arrive(bundle, NOW + 5000) is None
     assert late.agent.counters["dropped_expired_on_arrival"] == 1
+
+
+@pytest.mark.parametrize("destination", [HERE + "app", FAR + "app"])
+def test_who_does_not_know_the_time_takes_nothing_that_has_an_end(destination: str) -> None:
+    clockless = desk(config=AgentConfig(trusted_clock=False))
+    assert clockless.arrive(sealed(replace(FOR_KR, expires_ms=NOW + 5000), destination)) is None
+    assert clockless.agent.counters["dropped_not_permitted"] == 1
+    assert clockless.arrive(sealed(FOR_KR, destination))
+
+
+def test_who_keeps_no_log_takes_and_sends_nothing_that_asks_for_a_record() -> None:
+    asks = replace(FOR_KR, audit=True)
+    outgoing = Outgoing(FAR + "app", b"secret", 60_000, "app", policy=asks)
+    source, here = (
+        Desk(security=keyed(), node=n, gate=PolicyGate(DIRECTORY, n)) for n in (SOURCE, HERE)
+    )
+    with pytest.raises(PolicyError, match="keeps none"):
+        source.agent.send([outgoing], NOW)
+    source.agent._trail = AuditTrail(SOURCE, "policy")
+    (op,) = (op for op in source.agent.send([outgoing], NOW)[1] if isinstance(op, Put))
+    assert here.arrive(bytes(op.encoded)) is None
+    assert here.agent.counters["dropped_not_permitted"] == 1
+    here.agent._admission.trail = AuditTrail(HERE, "policy")
+    assert here.arrive(bytes(op.encoded))
+
+
+def test_what_came_in_clear_does_not_go_on() -> None:
+    bundle = sealed(destination=FAR + "app")
+    payload = CanonicalBlock(PAYLOAD, 1, 0, b"secret", 2)
+    label = policy_block(FOR_KR, number=2, crc_type=2)
+    here = desk()
+    for _ in range(2):
+        received = here.agent.receive(encode_bundle(Bundle(bundle.primary, (label, payload))), NOW)
+        assert (received.put, received.intact) == (None, False)
+        assert here.arrive(bundle), "what goes sealed under the same policy does"
+        here.agent.receive(encode_bundle(bundle), NOW)
+        bundle = sealed(destination=FAR + "app", payload=b"more")
+    assert here.agent.counters["dropped_not_permitted"] == 2
 
 
 def test_what_cannot_be_enforced_is_not_sent() -> None:

@@ -129,6 +129,7 @@ def made(policy: DataPolicy | None, node: str, number: int) -> bytes:
         Beginning(bytes(32), number),
         security=keyed(),
         gate=PolicyGate(facts, SOURCE),
+        trail=AuditTrail(SOURCE),
     )
     to = Eid.parse(node).with_service("app")
     store = MemoryStore(1 << 20)

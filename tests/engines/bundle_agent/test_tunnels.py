@@ -341,7 +341,8 @@ DIRECTORY = Directory(
 
 
 def labelled(policy: DataPolicy) -> Bundle:
-    return bundle_for(FAR + "app", blocks=[policy_block(policy, number=7, crc_type=2)])
+    block = policy_block(policy, number=7, crc_type=2)
+    return bpsec("dtn://gs1/").protect(bundle_for(FAR + "app", blocks=[block]))
 
 
 @pytest.mark.parametrize(
