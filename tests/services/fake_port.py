@@ -315,7 +315,7 @@ class FakePort:
     def check_policy(self, destination: Eid, policy: DataPolicy) -> None:
         if policy.rest == NodeSet.NONE:
             raise PolicyError("it may rest nowhere")
-        if policy == self._node.unreadable:
+        if policy == self._node.unreadable and destination.node != self.node_id.node:
             raise PolicyError("it may be read by nobody but here")
 
     def check_path(
