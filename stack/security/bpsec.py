@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 from stack.core.errors import DecodeError
 from stack.core.sansio import Entropy
-from stack.policy.label import label_of, labels_of
+from stack.policy.label import label_of
 from stack.ports.security import Opened
 from stack.security import contexts
 from stack.security.acceptor import Acceptor
 from stack.security.keys import KeyRing
 from stack.security.policy import SecurityPolicy
-from stack.security.reasons import CONFLICTING, UNKNOWN, Unusable
+from stack.security.reasons import UNKNOWN, Unusable
 from stack.security.rules import Rules
 from stack.security.signatures import PASSED, Signatures, Signers
 from stack.security.source import SecuritySource
@@ -96,12 +96,7 @@ class BpSec:
     def open(self, bundle: Bundle) -> Opened:
         """Verify and decrypt as acceptor, remove the security blocks; fail closed."""
         label = label_of(bundle.blocks)
-        opened = self._under(label).acceptor.open(bundle, labelled=bool(label))
-        found = opened.bundle
-        if found is not None and labels_of(found.blocks) != labels_of(bundle.blocks):
-            words = "the label of its data policy was encrypted: nobody on its way could read it"
-            return Opened(False, None, words, CONFLICTING)
-        return opened
+        return self._under(label).acceptor.open(bundle, labelled=bool(label))
 
     def verify(self, bundle: Bundle) -> Opened:
         """As verifier and acceptor on the way (RFC 9172 §5.1), as policy asks."""

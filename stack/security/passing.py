@@ -201,10 +201,16 @@ def check_author(
 
 
 def check_label(blocks: Mapping[int, CanonicalBlock], encryptions: Sequence[Operation]) -> None:
-    """Whether the encryption of the payload in the COSE context has the label of its data policy
-    among what it authenticates: with other keys than shared ones nothing else binds it.  Raises
-    `Unusable`."""
+    """Whether the label of the data policy was there for all to read, and the encryption of the
+    payload in the COSE context has it among what it authenticates: with other keys than shared ones
+    nothing else binds it.  Raises `Unusable`."""
     for operation in encryptions:
+        for block in map(blocks.get, operation.asb.targets):
+            if block is not None and block.type == DATA_POLICY and is_label(block.data):
+                words = (
+                    "the label of its data policy was encrypted: nobody on its way could read it"
+                )
+                raise Unusable(CONFLICTING, words)
         if operation.asb.context == CONTEXT_COSE and PAYLOAD_NUMBER in operation.asb.targets:
             scope = cose_context.read_parameters(operation.asb).scope
             if any(
