@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 from stack.core.clock import Clock, dtn_to_iso
 from stack.core.errors import words_of
@@ -16,6 +16,13 @@ from stack.node.config import LogConfig
 QUIET = frozenset({"file_progress", "job_progress"})
 """Events that come many times for one thing that an operator does: shown at level debug only."""
 
+LINES_MAX: Final = 1000
+"""Lines of one kind of event within `LINES_MS`, but for level debug: who sends what is refused, as
+fast as he can, fills no disk by that."""
+
+LINES_MS: Final = 600_000
+LEFT_OUT: Final = "lines_left_out"
+
 
 class JsonLines:
     """A trace sink that writes JSON lines to a text stream."""
@@ -25,12 +32,30 @@ class JsonLines:
         self._clock = clock
         self._node = node
         self._debug = debug
+        self._seen: dict[str, tuple[int, int]] = {}
+        """Of each kind of event since when its lines are counted (DTN ms), and how many came."""
 
     def __call__(self, event: str, fields: dict[str, Any]) -> None:
-        if event in QUIET and not self._debug:
-            return
-        time = dtn_to_iso(self._clock.dtn_ms())
-        line = {"time": time, "node": self._node, "event": event} | fields
+        now_ms = self._clock.dtn_ms()
+        if self._debug or (event not in QUIET and self._has_room(event, now_ms)):
+            self._write(event, fields, now_ms)
+
+    def _has_room(self, event: str, now_ms: int) -> bool:
+        """Whether an event has a line of its own; where many have none, one line says so, and one
+        how many they were, when the next comes after that."""
+        since_ms, count = self._seen.get(event, (now_ms, 0))
+        if not 0 <= now_ms - since_ms < LINES_MS:
+            if count > LINES_MAX:
+                self._write(LEFT_OUT, {"of": event, "lines": count - LINES_MAX}, now_ms)
+            since_ms, count = now_ms, 0
+        self._seen[event] = since_ms, count + 1
+        if count == LINES_MAX:
+            why = f"{LINES_MAX} in {LINES_MS // 60_000} minutes; level debug shows all"
+            self._write(LEFT_OUT, {"of": event, "why": why}, now_ms)
+        return count < LINES_MAX
+
+    def _write(self, event: str, fields: dict[str, Any], now_ms: int) -> None:
+        line = {"time": dtn_to_iso(now_ms), "node": self._node, "event": event} | fields
         self._stream.write(json.dumps(line, default=str) + "\n")
         self._stream.flush()
 
