@@ -38,6 +38,7 @@ class Membership:
         self._trace = trace
         self._timer: asyncio.TimerHandle | None = None
         self._on_change: tuple[Callable[[], None], ...] = ()
+        self._attempt: Callable[..., bool]
         self._beside: Callable[[], object] = lambda: None
         now_ms = clock.dtn_ms()
         try:
@@ -105,10 +106,16 @@ class Membership:
         """Have `look` called as often as this node looks for news of its own."""
         self._beside = look
 
-    def start(self, stack: contextlib.AsyncExitStack, *on_change: Callable[[], None]) -> None:
+    def start(
+        self,
+        stack: contextlib.AsyncExitStack,
+        attempt: Callable[..., bool],
+        *on_change: Callable[[], None],
+    ) -> None:
         """Follow time and folder until `stack` ends; each of `on_change` is called when something
-        else is believed."""
-        self._on_change = on_change
+        else is believed.  `attempt(what, work)` does one of several pieces of work: one that fails
+        keeps neither the others nor the next news from anybody."""
+        self._attempt, self._on_change = attempt, on_change
         stack.callback(self._stop)
         self._arm()
 
@@ -131,8 +138,8 @@ class Membership:
             self._tell(directory)
             self.gate.follow(directory)
             for listener in self._on_change:
-                listener()
-        self._beside()
+                self._attempt("identity", listener)
+        self._attempt("identity", self._beside)
         self._arm()
 
     def _read(self) -> bool:

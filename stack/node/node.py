@@ -186,7 +186,7 @@ class Node:
         stack.push_async_callback(self.services.close)
         build.keep_log(stack, config, self.port, environment, trace, member)
         if member is not None:
-            member.start(stack, self.keys.believed_anew, self.policy.changed)
+            member.start(stack, driver.attempt, self.keys.believed_anew, self.policy.changed)
         upkeep = Upkeep(driver, trace)
         stack.push_async_callback(upkeep.close)
         upkeep.start()

@@ -16,7 +16,10 @@ from stack.core.errors import ConfigError, PolicyError
 from stack.identity import AuthorityFolder, NodeFolder, pem
 from stack.identity.certificate import moment
 from stack.node.config import IdentityConfig, SecurityConfig, parse_config
+from stack.node.identity import Membership
+from stack.node.keys import NodeKeys
 from stack.node.node import Node
+from stack.node.policy import NodePolicy
 from stack.policy import DataPolicy, NodeSet
 from stack.security import PolicyRule, new_key_file
 from stack.security.first_epoch import approve_request
@@ -142,6 +145,47 @@ def test_a_revoked_node_gets_nothing_more_while_others_run(tmp_path: Path) -> No
             await asyncio.sleep(61)
             with pytest.raises(PolicyError, match="nothing is known"):
                 await send_message(ground.port, to, b"y", policy=FAMILY)
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("failing", ["keys", "policy", "beside"])
+def test_whoever_fails_to_follow_news_keeps_no_other_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    authority = domain(tmp_path)
+    folders = [member(tmp_path, authority, name) for name in ("gs1", "sat1")]
+    update(authority, folders[0])
+    judged: list[str] = []
+
+    def noting(policy: NodePolicy) -> None:
+        judged.append("anew")
+
+    def broken(_: object = None) -> None:
+        raise OSError(5, "the disk is gone")
+
+    def look_beside(_: NodeKeys, config: object, member: Membership, environment: object) -> None:
+        member.look_beside(broken)
+
+    monkeypatch.setattr(NodePolicy, "changed", broken if failing == "policy" else noting)
+    if failing == "keys":
+        monkeypatch.setattr(NodeKeys, "believed_anew", broken)
+    elif failing == "beside":
+        monkeypatch.setattr(NodeKeys, "follow", look_beside)
+
+    async def main() -> None:
+        ground, _ = two(tmp_path, *folders)
+        async with ground:
+            member(tmp_path, authority, "gs2")
+            update(authority, folders[0])
+            await asyncio.sleep(61)
+            authority.revoke(authority.unlock(nothing), "dtn://sat1/", EPOCH_MS)
+            update(authority, folders[0])
+            await asyncio.sleep(61)
+            with pytest.raises(PolicyError, match="nothing is known"):
+                await send_message(ground.port, SAT.with_service("messages"), b"y", policy=FAMILY)
+            assert failing == "policy" or len(judged) == 2
+            assert ground.counters()["bundles.failures"] >= 2
 
     run_virtual(main)
 
