@@ -102,7 +102,7 @@ def admissible(
     What is missing is looked for with at most `SEARCHES_MAX` searches, of which nothing is kept.
     """
     destination = request.destination
-    if not gate.may_read(policy, destination):
+    if gate.refusal(policy, delivered=False, origin=True) or not gate.may_read(policy, destination):
         return Admissible(None)
     barred = gate.barred(policy, destination, router.nodes, router.plan_version)
 
@@ -219,7 +219,8 @@ def reach(
     plan: Plan, gate: PolicyGate, policy: DataPolicy, origin: str, destination: str, now_ms: int
 ) -> frozenset[str]:
     """Nodes at which data from `origin` for `destination` could come to rest, at any time."""
-    found, todo = {origin}, [origin]
+    found = {origin} if gate.may_hold(policy, origin) else set()
+    todo = [*found]
     while todo:
         for contact in plan.contacts_from(todo.pop()):
             node = contact.destination

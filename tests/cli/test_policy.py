@@ -54,6 +54,18 @@ def test_check_shows_who_could_have_it_and_what_is_missing(
     )
 
 
+def test_check_says_what_may_not_even_leave(cli: Cli, files: tuple[Path, Path, Path]) -> None:
+    policy, plan, directory = files
+    policy.write_text('readers = "XX"\nrest = "XX"\n')
+    asked = ("policy", "check", policy, plan, "dtn://gs1/", "dtn://abroad/", "-d", directory)
+    ran = cli(*asked)
+    assert ran.code == 1
+    assert "it may not leave from there: it may rest at 'XX', not here" in " ".join(ran.out.split())
+    (found,) = cli(*asked, "--json").json
+    assert found["route"] is None
+    assert not [node for node in found["nodes"] if node["reached"]]
+
+
 def test_the_report_of_a_check_has_a_map(
     cli: Cli, files: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:

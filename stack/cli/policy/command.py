@@ -171,6 +171,8 @@ def _lines(
 
     if over := _over(policy, now_ms):
         return [over]
+    if why := gate.refusal(policy, delivered=False, origin=True):
+        return [f"it may not leave from there: {why}"]
     if not gate.may_read(policy, destination):
         who = described(gate.directory, destination)
         return [f"it may not be read at its destination: {who}"]
