@@ -66,6 +66,18 @@ def test_check_says_what_may_not_even_leave(cli: Cli, files: tuple[Path, Path, P
     assert not [node for node in found["nodes"] if node["reached"]]
 
 
+@pytest.mark.parametrize(
+    ("node", "words"), [("dtn://sat1", "a node id is"), ("dtn://sat1/app", 'mean "dtn://sat1/"')]
+)
+def test_explain_takes_node_ids_alone(
+    cli: Cli, files: tuple[Path, Path, Path], node: str, words: str
+) -> None:
+    policy, _, directory = files
+    ran = cli("policy", "explain", policy, node, "-d", directory)
+    assert ran.code == 2
+    assert words in ran.err
+
+
 def test_the_report_of_a_check_has_a_map(
     cli: Cli, files: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:

@@ -206,9 +206,11 @@ def explain(
       orbitferry policy explain family.toml dtn://kiruna/ --directory nodes.toml
     """
     from stack.adapters.clock import SystemClock
+    from stack.core.checks import check_node_id
     from stack.policy import PolicyGate
     from stack.policy.file import load_directory, load_policy
 
+    check_node_id("NODE", node)
     now_ms = SystemClock().dtn_ms()
     rules = load_policy(policy, now_ms)
     gate = PolicyGate(load_directory(directory), node)
