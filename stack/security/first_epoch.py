@@ -8,6 +8,7 @@ a node that has enrolled can talk at once.  This epoch does not end by itself; k
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import cache
 from typing import Final
@@ -56,6 +57,12 @@ def approve_request(
         blocks.append(pem.PemBlock(pem.EPOCHS, epoch))
     words = f"For {node.facts.id}, from domain {authority.domain}."
     return pem.encode(blocks, words).encode(), node
+
+
+def addressee(head: bytes) -> str:
+    """The node for which an answer is, by the words at its head; nothing where it is no answer."""
+    found = re.match(rb"# For ([!-~]+), from domain ", head)
+    return found[1].decode() if found else ""
 
 
 def seal_first_epoch(

@@ -97,6 +97,22 @@ def test_what_is_there_is_not_overwritten_by_something_else(cli: Cli, tmp_path: 
 
 
 @pytest.mark.usefixtures("two")
+def test_an_answer_does_not_take_the_place_of_that_for_another_node(cli: Cli) -> None:
+    kari = ("--folder", "kari")
+    done(cli, "enroll", "dtn://sat2/", "-f", "sat2")
+    done(cli, "approve", "dtn://sat1/", *kari, "--yes")
+    before = state("kari"), Path("answer.pem").read_bytes()
+    for more in ("--dry-run", "--yes"):
+        ran = cli("domain", "approve", "sat2/request.pem", *kari, more)
+        assert (ran.code, "is there already, for dtn://sat1/" in ran.err) == (2, True), ran.err
+    assert (state("kari"), Path("answer.pem").read_bytes()) == before
+    done(cli, "approve", "sat2/request.pem", *kari, "--yes", "--out", "sat2.pem")
+    done(cli, "enroll", "-f", "sat2", "-a", "sat2.pem", "--yes")
+    done(cli, "approve", "dtn://sat1/", *kari, "--yes")  # once more for the same node
+    done(cli, "enroll", "-f", "sat1", "-a", "answer.pem")
+
+
+@pytest.mark.usefixtures("two")
 def test_a_dry_run_says_what_would_be_refused_and_changes_nothing(cli: Cli) -> None:
     done(cli, "export", "--folder", "kari", "--names", "dtn://sat1/**")
     done(cli, "enroll", "dtn://gs9/", "-f", "gs9")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stack.cli.common import Json
-from stack.cli.domain.files import check_out, put
+from stack.cli.domain.files import check_answer, put
 from stack.cli.domain.secrets import (
     DryRun,
     NoPassphrase,
@@ -319,7 +319,7 @@ def approve(
     what += f", as {', '.join(roles)}" if roles else ""
     note(f"{what}; its key is {asked.fingerprint}")
     _check_request(authority.trust(), asked, laws, roles)
-    check_out(out)
+    check_answer(out, asked.node)
     if dry_run:
         answer({"dry_run": True, "node": str(asked.node)}, as_json, "would be approved")
         return

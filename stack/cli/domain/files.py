@@ -6,6 +6,13 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from stack.core.eid import Eid
+
+LINE_BYTES_MAX: Final = 4096
+"""Of what a file says of itself at its head."""
 
 
 def check_out(out: Path) -> None:
@@ -31,6 +38,22 @@ def check_out(out: Path) -> None:
         raise ConfigError(
             str(out), "is there already, and is something else", "choose another file (--out)"
         )
+
+
+def check_answer(out: Path, node: Eid) -> None:
+    """Raise `ConfigError` for a file that is the answer for another node than this: nobody may have
+    carried it there yet."""
+    from stack.core.errors import ConfigError
+    from stack.security.first_epoch import addressee
+
+    check_out(out)
+    if not out.exists():
+        return
+    with out.open("rb") as file:
+        other = addressee(file.readline(LINE_BYTES_MAX))
+    if other not in ("", str(node)):
+        remedy = "carry it there and take it away, or choose another file (--out)"
+        raise ConfigError(str(out), f"is there already, for {other}", remedy)
 
 
 def put(out: Path, make: Callable[[], bytes], done: str) -> None:
