@@ -17,7 +17,7 @@ import pytest
 
 from link_models.clock import run_virtual
 from stack.services.messages import Mailbox, send_message
-from tests.cli.helpers import Cli, write_places
+from tests.cli.helpers import Cli, Ran, write_places
 from tests.node.test_sovereign import AT_HOME, DIRECTORY, world_of
 from tests.node.test_two_nodes import SAT
 from tests.simulator.report.test_pages import check_page
@@ -117,6 +117,32 @@ def test_entries_are_written_as_statements(
     assert [each["object"] for each in found["statements"]] == [folders[1]] * 2
     files[0].write_bytes(files[0].read_bytes()[:-1] + b"?")
     assert cli("audit", "verify", *files, "--key", made["key"]).code == 1
+
+
+def test_statements_of_another_log_are_not_overwritten(
+    cli: Cli, folders: tuple[Path, str], tmp_path: Path
+) -> None:
+    into = tmp_path / "receipts"
+
+    def export(name: str) -> Ran:
+        out = tmp_path / f"{name}.audit"
+        return cli("audit", "export", folders[0] / name, "-o", out, "--receipts", into)
+
+    def there() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in into.iterdir()}
+
+    assert export("gs1").code == 0
+    first = there()
+    ran = export("sat1")
+    assert ran.code == 2
+    assert "is no statement of the log of dtn://sat1/" in " ".join(ran.err.split())
+    assert there() == first
+    (into / "0.cose").rename(into / "77.cose")  # nor does it get another voucher
+    (into / "1.cose").unlink()
+    assert export("sat1").code == 2
+    (into / "77.cose").rename(into / "0.cose")
+    assert export("gs1").code == 0  # its own
+    assert there().keys() == first.keys()
 
 
 def test_the_story_as_words_json_csv_and_a_page(

@@ -182,6 +182,8 @@ def _write_receipts(folder: Path, log: LogExport, into: Path) -> None:
     from stack.core.private import make_folder
     from stack.storage.audit_log import read_secret
 
+    for path in sorted(into.glob("*.cose")):
+        _check_own(path, log)
     make_folder(into)
     key = log_key(read_secret(folder))
     size = LogCheckpoint.parse(log.newest().text).size
@@ -189,6 +191,20 @@ def _write_receipts(folder: Path, log: LogExport, into: Path) -> None:
         (into / f"{number}.cose").write_bytes(make_statement(log, number, key, size))
     if log.voucher:
         (into / VOUCHER).write_bytes(log.voucher)
+
+
+def _check_own(path: Path, log: LogExport) -> None:
+    """Raise `ConfigError` for a file that would be overwritten, or get the voucher of this log
+    beside it, unless it is a statement of this log."""
+    from stack.audit.receipt import STATEMENT_BYTES_MAX, verify_statement
+    from stack.core.errors import ConfigError, DecodeError, SecurityError
+
+    try:
+        verify_statement(read_at_most(path, STATEMENT_BYTES_MAX), log.key)
+    except (DecodeError, SecurityError):
+        why = f"is there already, and is no statement of the log of {log.node}"
+        remedy = "name another folder (--receipts), or take it away"
+        raise ConfigError(str(path), why, remedy) from None
 
 
 def _verify_statements(
