@@ -253,9 +253,16 @@ class KeyRing:
 
     def changed(self) -> None:
         """Tell who keeps anything that was made of the keys: there are others, or `elsewhere` says
-        otherwise of a node."""
+        otherwise of a node.  One that fails keeps it from no other, and what was wrong with the
+        first that did is raised then."""
+        wrong: list[Exception] = []
         for listener in self._listeners:
-            listener()
+            try:
+                listener()
+            except Exception as error:  # what the others keep must not outlive its keys
+                wrong.append(error)
+        if wrong:
+            raise wrong[0]
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Have `listener` called after each change."""

@@ -286,6 +286,21 @@ def test_choices_of_keys_are_remembered_and_bounded() -> None:
     assert len(ring._choices) == 1
 
 
+def test_who_fails_to_follow_a_change_keeps_it_from_no_other() -> None:
+    """What others have made of keys that are gone would outlive them."""
+    ring, told = KeyRing([Key("k", "aes", bytes(16))]), list[str]()
+
+    def fails() -> None:
+        told.append("fails")
+        raise ValueError("planted")
+
+    ring.on_change(fails)
+    ring.on_change(lambda: told.append("follows"))
+    with pytest.raises(ValueError, match="planted"):
+        ring.change(())
+    assert told == ["fails", "follows"]
+
+
 def test_the_keys_of_a_link_differ_by_direction_and_pair() -> None:
     names = ("dtn://a/", "dtn://b/", "dtn://c/")
     pairs = [link_key(bytes(16), one, two) for one in names for two in names if one != two]
