@@ -53,7 +53,8 @@ def test_an_expedited_message_overtakes_the_bulk_of_a_pass(tmp_path: Path) -> No
                 await mailbox.done(await mailbox.receive())
                 bulk += 1
             busy = seconds() - 10
-            assert count * size * 8 / busy > 0.97 * RATE, "and the link never waits"
+            # Of 1,428 octets on the link 1,386 are data.
+            assert count * size * 8 / busy > 0.969 * RATE, "and the link never waits"
 
     run_virtual(main)
 
