@@ -43,6 +43,7 @@ def write_file(path: Path, octets: bytes) -> None:
     """Put a file in place of what was there, at once and durably, for its owner alone.  Where it
     fails before that, nothing of the octets stays.  Raises `OSError`."""
     fresh = path.with_name(path.name + FRESH)
+    erase(fresh)  # of a kill: a file that is only cut short leaves its octets on the disk
     try:
         with open(fresh, "wb", opener=opener) as file:
             file.write(octets)
@@ -71,14 +72,19 @@ def new_file(path: Path, octets: bytes) -> None:
 
 
 def replace_secret(path: Path, octets: bytes) -> None:
-    """`write_file`, and overwrite what was there before.  Raises `OSError`.
+    """`write_file`, and overwrite what was there before: where it fails that stays.  Raises
+    `OSError`.
 
     Overwriting is all that a program can do: journals, copy-on-write file systems, snapshots and
     the spare blocks of flash may keep the former octets all the same.
     """
     former = path.with_name(path.name + ".old")
-    erase(former)  # of a crash
-    if path.exists():
+    there = path.exists()
+    if former.exists():  # of a crash, or of a write that failed: then it may be the file itself
+        sync_directory(path.parent)
+        if not (there and former.samefile(path)):
+            erase(former)
+    if there and not former.exists():
         os.link(path, former)
     write_file(path, octets)
     erase(former)

@@ -40,6 +40,34 @@ def test_a_crash_leaves_one_of_the_two_and_the_next_write_the_last(
     assert os.listdir(tmp_path) == ["epochs"]
 
 
+def test_a_full_disk_takes_nothing_of_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it is tried: until there is another file, the former one is the only one."""
+    path = tmp_path / "epochs"
+    replace_secret(path, b"one")
+    with monkeypatch.context() as patched:
+        patched.setattr(private, "write_file", full)
+        for _ in range(3):
+            with pytest.raises(OSError, match="No space left"):
+                replace_secret(path, b"two")
+            assert path.read_bytes() == b"one"
+    with path.open("rb") as former:
+        replace_secret(path, b"two")
+        assert former.read() == bytes(3)
+    assert path.read_bytes() == b"two"
+    assert os.listdir(tmp_path) == ["epochs"]
+
+
+def test_what_a_kill_has_left_of_a_write_is_overwritten(tmp_path: Path) -> None:
+    path, fresh = tmp_path / "epochs", tmp_path / "epochs.new"
+    fresh.write_bytes(b"an epoch that is destroyed later")
+    with fresh.open("rb") as left:
+        write_file(path, b"one")
+        assert not left.read().strip(b"\0")
+    assert path.read_bytes() == b"one"
+
+
 def crash(_: Path) -> None:
     raise OSError("crash")
 
@@ -95,5 +123,5 @@ def test_a_new_file_is_there_whole_or_not_at_all(
     assert path.read_bytes() == b"a secret"
 
 
-def full(_: object) -> None:
+def full(*_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
