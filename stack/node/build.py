@@ -50,8 +50,10 @@ def open_store(config: NodeConfig, trace: Trace) -> StagingStore:
     """The store that the configuration names.  Raises `StoreError` when it cannot be opened."""
     make_folder(Path(config.data_dir))
     if config.store.kind == "memory":
-        store = config.store
-        return MemoryStore(store.quota_bytes, store.quota_bundles, store.keys_max)
+        section = config.store
+        store = MemoryStore(section.quota_bytes, section.quota_bundles, section.keys_max)
+        store.claim(Path(config.data_dir))
+        return store
     path = Path(config.data_dir) / "store"
     return SqliteStore(path, config.store, trace)
 

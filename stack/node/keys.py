@@ -205,7 +205,7 @@ def _is_count(value: object) -> bool:
 
 def _write(path: Path, counts: Mapping[str, int]) -> None:
     """Raises `StoreError`: what is not counted is not encrypted."""
-    while len(counts) > KEYS_MAX:  # of keys that are long gone: they come first
+    while len(counts) > KEYS_MAX:  # of keys that were not counted for longest
         counts = dict(list(counts.items())[1:])
     fresh = path.with_suffix(".new")
     try:

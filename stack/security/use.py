@@ -45,8 +45,9 @@ class KeyUse:
         trace: Trace = no_trace,
         wearing: Callable[[Key], None] | None = None,
     ) -> None:
-        """`counted`: what was recorded before, by fingerprint; `record` makes such a table durable
-        before it returns, or raises.  `wearing` is called with a key that has little left."""
+        """`counted`: what was recorded before, by fingerprint; `record` makes such a table, in
+        which those come last that were counted last, durable before it returns, or raises.
+        `wearing` is called with a key that has little left."""
         self._counted = dict(counted or {})
         self._left: dict[str, int] = {}
         self._record = record
@@ -80,7 +81,9 @@ class KeyUse:
                 "put a new one (`orbitferry keys new`) before it in the key file, and "
                 "`send = false` at this one"
             )
-        counts = {**self._counted, key.fingerprint: before + block}
+        counts = dict(self._counted)
+        counts.pop(key.fingerprint, None)  # what is used comes last, however long it has been
+        counts[key.fingerprint] = before + block
         self._record(counts)
         self._counted = counts
         if before + block > WEARING * most:

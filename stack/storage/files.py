@@ -64,7 +64,7 @@ def lock(directory: Path) -> int:
         holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
         os.close(fd)
         raise StoreError(
-            f"{directory} is in use by process {holder}: stop it, or give this node a store path"
+            f"{directory} is in use by process {holder}: stop it, or give this node a data_dir"
             " of its own"
         ) from error
     with contextlib.suppress(OSError):  # only the name of the holder; a full disk may refuse it

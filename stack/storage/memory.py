@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import heapq
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from stack.audit.event import Act
 from stack.core.errors import LocalError, StoreError
@@ -23,6 +25,7 @@ from stack.ports.store import (
     Usage,
 )
 from stack.storage.config import KEY_BYTES_MAX
+from stack.storage.files import lock
 from stack.storage.journal import Journal
 from stack.storage.kinds import Kinds
 from stack.storage.staged import Scrubbed, Staged
@@ -30,7 +33,10 @@ from stack.storage.staging import EVICTED, EXPIRED_MAX, LOWEST
 
 
 class _NoDisk:
-    """What a store without a disk has no need of."""
+    """What a store without a disk has no need of, or little."""
+
+    _lock: int | None = None
+    """The descriptor that holds what was claimed."""
 
     def tidy(self) -> bool:
         """There is nothing to tidy up."""
@@ -45,8 +51,16 @@ class _NoDisk:
         """There is nothing to tidy up."""
         return False
 
+    def claim(self, directory: Path) -> None:
+        """Have a directory until `close`, as a store on disk has its own: what its node counts
+        there another would not see.  Raises `StoreError` when another has it."""
+        self._lock = lock(directory)
+
     def close(self) -> None:
-        """Nothing to close; the contents stay with the object."""
+        """Let go of what was claimed; the contents stay with the object."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 class MemoryStore(_NoDisk):

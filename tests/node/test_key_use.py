@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 from collections import Counter
@@ -19,6 +20,7 @@ from stack.node.keys import FILE, open_use
 from stack.node.node import Node
 from stack.security import Key
 from stack.security.contexts import BCB_IV
+from stack.security.keys import KEYS_MAX
 from stack.security.use import BLOCK
 from stack.services.messages import send_message
 from stack.wire.asb import decode_asb
@@ -99,6 +101,32 @@ def test_the_count_is_on_disk_before_the_first_encryption(tmp_path: Path) -> Non
     (tmp_path / FILE).with_suffix(".new").mkdir()
     with pytest.raises(StoreError, match="nothing is encrypted"):
         open_use(tmp_path, no_trace).take(key)
+
+
+def test_a_key_in_use_is_counted_on_however_many_others_there_have_been(tmp_path: Path) -> None:
+    key = Key("oldest", "aes", bytes(32))
+    others = {f"other {number}": 1 for number in range(KEYS_MAX)}
+    (tmp_path / FILE).write_text(json.dumps({key.fingerprint: 7, **others}))
+    use = open_use(tmp_path, no_trace)
+    use.take(key)
+    assert open_use(tmp_path, no_trace).taken(key) == 7 + BLOCK  # as after a kill
+    use.close()
+    assert open_use(tmp_path, no_trace).taken(key) == 8
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+def test_two_nodes_do_not_count_in_one_folder(tmp_path: Path, store: str) -> None:
+    """Each would write down its own encryptions over those of the other."""
+
+    async def both() -> None:
+        world = World(loop(), tmp_path, store=store)
+        async with world.node("gs1", []):
+            with pytest.raises(StoreError, match="in use by process"):
+                await world.node("gs1", []).__aenter__()
+        async with world.node("gs1", []):
+            pass
+
+    run_virtual(both)
 
 
 @pytest.mark.parametrize(
