@@ -23,6 +23,7 @@ from stack.services.files.erasures import SPACE_ERASE, Erasable, remove
 from stack.services.files.ledger import Ledger
 from stack.services.files.messages import Offer, chunk_head
 from stack.services.files.partial import Partial
+from stack.services.files.paths import remove_folder
 from stack.services.files.state import InObject
 from stack.services.files.verifier import Verifier
 from stack.services.jobs import JobContext, JobLimits
@@ -593,3 +594,28 @@ def test_what_comes_meanwhile_is_not_taken_for_what_ends(
         assert received.path.read_bytes() == (b"another" if other else content)
 
     virtual(main)
+
+
+def test_a_folder_that_lets_nobody_in_goes_too(tmp_path: Path) -> None:
+    """Not as root, whom no mode keeps out."""
+    for name in ("closed/in/0", "stays", "0/1", "links"):
+        (tmp_path / "run" / name).mkdir(parents=True)
+    (tmp_path / "run/closed/in/0/clear").write_text("x")
+    (tmp_path / "run/0/1/clear").write_text("x")
+    (tmp_path / "mine").write_text("x")
+    (tmp_path / "run/links/file").symlink_to(tmp_path / "mine")
+    (tmp_path / "run/links/folder").symlink_to(tmp_path)
+    somebody, me = 65_534, os.geteuid()
+    if me == 0:
+        for path in (tmp_path, *tmp_path.rglob("*")):
+            os.chown(path, somebody, -1, follow_symlinks=False)
+    (tmp_path / "run/closed/in").chmod(0)
+    (tmp_path / "run/closed").chmod(0o500)
+    parent = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.seteuid(somebody if me == 0 else me)
+        remove_folder("run", parent)
+    finally:
+        os.seteuid(me)
+        os.close(parent)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import errno
 import os
-import shutil
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from stack.ports.application import AppPort, Happening
 from stack.services.batch import Batch, each_due, records
 from stack.services.codec import decode, encode
 from stack.services.files.inbox import Inbox
-from stack.services.files.paths import open_directory
+from stack.services.files.paths import open_directory, remove_folder
 from stack.services.files.state import FileEvent, Progress, Received
 from stack.services.policies import VERSION, label, take_policy
 from stack.services.waiting import NamedTimers
@@ -209,16 +208,8 @@ def remove(root: Path, path: str, inode: int = 0) -> bool:
             if inode and there.st_ino != inode:
                 return False
             if stat.S_ISDIR(there.st_mode):
-                shutil.rmtree(name, dir_fd=parent, onerror=_go_on_when_gone)
+                remove_folder(name, parent)
             else:
                 os.unlink(name, dir_fd=parent)
         os.fsync(parent)
     return True
-
-
-def _go_on_when_gone(
-    _call: object, _path: str, error: tuple[object, BaseException, object]
-) -> None:
-    """Somebody else was faster with a part of a folder: the rest has to go none the less."""
-    if not isinstance(error[1], FileNotFoundError):
-        raise error[1]

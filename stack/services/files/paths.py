@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import os
 import stat
 import unicodedata
@@ -99,6 +100,76 @@ def open_directory(root: str, parts: Sequence[str], *, make: bool = True) -> Ite
         yield opened
     finally:
         os.close(opened)
+
+
+def remove_folder(name: str, parent: int) -> None:
+    """Remove the folder `name` of an open directory with all that is in it, as far as it goes, also
+    what is too deep for a path or lets nobody in.  Links are removed, not followed.  Raises the
+    first `OSError` when something has to stay."""
+    failed: list[OSError] = []
+    with _own_folder(name, parent) as top:
+        waiting = _names(top)
+        used = frozenset(waiting)
+        free = (each for each in map(str, itertools.count()) if each not in used)
+        while waiting:
+            with _noting(failed):
+                _remove_entry(waiting.pop(), top, free, waiting, failed)
+    if failed:
+        raise failed[0]
+    os.rmdir(name, dir_fd=parent)
+
+
+def _remove_entry(
+    name: str, top: int, free: Iterator[str], waiting: list[str], failed: list[OSError]
+) -> None:
+    """Remove one entry of `top`; folders in it are moved to `top`, under names that are `free`, so
+    that neither the stack nor the number of open files grows with the depth."""
+    if not _is_folder(name, top):
+        os.unlink(name, dir_fd=top)
+        return
+    with _own_folder(name, top) as folder:
+        for each in _names(folder):
+            with _noting(failed):
+                if _is_folder(each, folder):
+                    os.chmod(each, 0o700, dir_fd=folder)  # else it could not be moved
+                    moved = next(free)
+                    os.rename(each, moved, src_dir_fd=folder, dst_dir_fd=top)
+                    waiting.append(moved)
+                else:
+                    os.unlink(each, dir_fd=folder)
+    os.rmdir(name, dir_fd=top)
+
+
+@contextlib.contextmanager
+def _own_folder(name: str, parent: int) -> Iterator[int]:
+    """A descriptor of a folder that is about to go, whatever mode somebody has given it."""
+    if _is_folder(name, parent):
+        os.chmod(name, 0o700, dir_fd=parent)
+    opened = os.open(name, _DIRECTORY_FLAGS, dir_fd=parent)
+    try:
+        yield opened
+    finally:
+        os.close(opened)
+
+
+def _names(folder: int) -> list[str]:
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in entries]
+
+
+@contextlib.contextmanager
+def _noting(failed: list[OSError]) -> Iterator[None]:
+    """Go on with what else there is; what somebody else was faster to remove is no failure."""
+    try:
+        yield
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        failed.append(error)
+
+
+def _is_folder(name: str, parent: int) -> bool:
+    return stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode)
 
 
 async def hash_descriptor(descriptor: int, size: int) -> bytes:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,7 +12,7 @@ from typing import Final
 from stack.core.errors import DecodeError, LocalError, words_of
 from stack.core.private import make_folder
 from stack.ports.application import AppPort
-from stack.services.files.paths import safe_name
+from stack.services.files.paths import open_directory, remove_folder, safe_name
 from stack.services.files.source import walk_folder
 from stack.services.jobs.config import JobsConfig
 from stack.services.jobs.context import Handler, JobContext, JobFailed
@@ -153,4 +153,5 @@ async def _ended(task: asyncio.Task[None]) -> None:
 
 def remove_tree(path: Path) -> None:
     """Remove a directory with all that is in it, as far as it goes."""
-    shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError), open_directory(str(path.parent), ()) as parent:
+        remove_folder(path.name, parent)
