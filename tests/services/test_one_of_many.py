@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from stack.core.eid import Eid
 from stack.core.errors import SecurityError
+from stack.policy import DataPolicy
 from stack.ports.application import Delivery, Happening, Outgoing
 from stack.ports.store import Write
 from stack.services.batch import Batch
@@ -21,16 +23,20 @@ from stack.services.files.ledger import Ledger
 from stack.services.files.receiver import FileReceiver
 from stack.services.files.sender import FileSender
 from stack.services.files.verifier import Verifier
-from stack.services.jobs import JobContext, JobServer
+from stack.services.jobs import JobContext, JobFailed, JobServer
 from stack.services.jobs.attempt import Attempt
 from stack.services.jobs.client import JobClient
-from stack.services.jobs.messages import JobState
+from stack.services.jobs.executor import Executor
+from stack.services.jobs.messages import JobReport, JobState
+from stack.services.jobs.state import SPACE_SERVER, ServerJob
+from stack.services.jobs.table import JobTable
 from stack.services.names import ECHO, endpoint_of
 from stack.services.reports import Reported, StatusReports
 from stack.wire.bundle import StatusReport, encode_status_report
 from tests.services.fake_port import FakeNet, FakeNode
 from tests.services.helpers import (
     GS,
+    GS_EID,
     SAT,
     SAT_EID,
     SMALL,
@@ -270,6 +276,14 @@ async def exits(context: JobContext) -> None:
         (JobClient, "_on_status", None),
         (Attempt, "_check_size", PermissionError(13, "planted")),
         (JobContext, "output", SystemExit(3)),
+        (Attempt, "__init__", None),
+        (JobTable, "report_bundle", None),
+        (Executor, "_keep", None),
+        (Executor, "_succeed", None),
+        (Executor, "_watch_results", None),
+        (Executor, "_remove", None),
+        (Executor, "recover", None),
+        (Executor, "sweep", None),
     ],
     ids=lambda one: one if isinstance(one, str) else getattr(one, "__name__", ""),
 )
@@ -279,6 +293,9 @@ def test_a_job_that_fails_stops_no_other(
     async def main() -> None:
         nodes = JobNodes(tmp_path)
         one = {"_accepts": nodes.server, "_on_status": nodes.client}.get(name, owner)
+        if name == "recover":  # a satellite that starts with a job that it knows
+            state = ServerJob("0" * 32, GS_EID, bytes(16), None, 10, 0, JobState.CANCELLED)
+            nodes.sat.state[SPACE_SERVER, state.key] = state.encode()
         once(monkeypatch, one, name, error)
         async with nodes.all_running():
             jobs = [
@@ -289,6 +306,74 @@ def test_a_job_that_fails_stops_no_other(
             await asyncio.sleep(3_000_000)  # until all is forgotten
         assert states.count(JobState.FINISHED) >= 2
         assert told(nodes.sat) + told(nodes.gs) or error is not None
+
+    virtual(main)
+
+
+async def buries(context: JobContext) -> None:
+    """Leaves folders so deep that no path leads there, as an archive that it unpacks may."""
+    at = os.open(context.work_directory, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=at)
+        below = os.open("d", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(os.open("clear", os.O_CREAT | os.O_WRONLY, dir_fd=at))
+    os.close(at)
+
+
+@pytest.mark.parametrize("policy", [None, DataPolicy()])
+def test_what_a_run_has_buried_goes_and_ends_no_service(
+    tmp_path: Path, policy: DataPolicy | None
+) -> None:
+    async def main() -> None:
+        nodes = JobNodes(tmp_path, {"buries": buries, "double": double})
+        async with nodes.all_running():
+            submit = nodes.client.submit
+            bad = await submit(SAT_EID, "buries", policy=policy)
+            assert (await nodes.client.wait(bad)).state is JobState.FAILED
+            good = await submit(SAT_EID, "double", policy=policy)
+            assert (await nodes.client.wait(good)).complete
+            await asyncio.sleep(600)
+            assert not list((tmp_path / "sat" / "jobs").glob("*/run-*"))
+
+    virtual(main)
+
+
+@pytest.mark.parametrize("where", ["text", "progress", "work", "exit code"])
+def test_what_a_run_says_can_always_be_sent_and_recorded(tmp_path: Path, where: str) -> None:
+    async def says(context: JobContext) -> None:
+        odd = os.fsdecode(b"\xff")
+        if where == "text":
+            raise JobFailed(f"{odd} is missing")
+        if where == "exit code":
+            raise JobFailed("no", 1 << 40)
+        if where == "progress":
+            context.progress(0.5, odd)
+            await asyncio.sleep(100)
+        elif where == "work":
+            parent = context.work_directory
+            for _ in range(30):  # until its path is too long
+                at = os.open(parent, os.O_RDONLY)
+                os.mkdir(odd + "x" * 200, dir_fd=at)
+                os.close(at)
+                parent = parent / (odd + "x" * 200)
+
+    async def main() -> None:
+        nodes = JobNodes(tmp_path, {"says": says, "double": double})
+        async with nodes.all_running():
+            bad = await nodes.client.submit(SAT_EID, "says")
+            status = await nodes.client.wait(bad)
+            good = await nodes.client.submit(SAT_EID, "double")
+            assert (await nodes.client.wait(good)).complete
+        state = JobState.FINISHED if where == "progress" else JobState.FAILED
+        assert (status.state, status.exit_code is None) == (state, where != "progress")
+        reports = nodes.messages(JobReport)
+        told = {report.text for report in reports if isinstance(report, JobReport)}
+        assert where == "exit code" or any("\\udcff" in text for text in told)
+        for (space, key), record in nodes.sat.state.items():
+            if space == SPACE_SERVER:
+                assert ServerJob.decode(key, record).state is not JobState.RUNNING
 
     virtual(main)
 

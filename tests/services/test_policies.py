@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from stack.services.codec import decode, encode
 from stack.services.echo import EchoService
 from stack.services.files import Prepared
 from stack.services.files.messages import Cancel, Offer, Receipt, Repair, decode_message
-from stack.services.files.state import InObject, OutSpec, Received
+from stack.services.files.state import SPACE_INBOX, InObject, OutSpec, Received
 from stack.services.jobs import JobContext, JobFailed
 from stack.services.jobs.messages import JobReport, JobState
-from stack.services.jobs.state import ClientJob, ServerJob
+from stack.services.jobs.messages import decode_message as job_message
+from stack.services.jobs.state import TAG_IN, ClientJob, ServerJob, tag_of
 from stack.services.policies import VERSION, about, meet
 from tests.policy import cases
 from tests.services.fake_port import EPOCH_MS
@@ -139,6 +141,73 @@ def test_a_run_tells_nothing_of_data_to_a_client_that_may_not_read_it(tmp_path: 
         told = {policy for (_, to, _), policy in reports if to.node == GS_EID}
         assert told == {about(KR, GS_EID)}
         assert nodes.messages(JobReport)
+
+    virtual(main)
+
+
+def test_a_run_that_succeeds_tells_nothing_either(tmp_path: Path) -> None:
+    """The server's directory changes while the job runs: its client may not read it any more."""
+
+    async def tells(context: JobContext) -> None:
+        context.progress(0.042, "42")
+        await asyncio.sleep(30)
+        context.output("42.txt").write_text("42")
+
+    async def main() -> None:
+        nodes = JobNodes(tmp_path, {"tells": tells})
+        real = nodes.server_files.prepare
+
+        async def prepare(path: Path, to: Eid, **how: Any) -> Prepared:
+            found = await real(path, to, **how)
+            nodes.sat.unreadable = KR
+            return found
+
+        nodes.server_files.prepare = prepare  # type: ignore[method-assign, assignment]
+        async with nodes.all_running():
+            job = await nodes.client.submit(SAT_EID, "tells", policy=KR)
+            await until(lambda: nodes.client.status(job).progress > 0)
+            status = await nodes.client.wait(job)
+            assert (status.state, status.outputs) == (JobState.FINISHED, ())
+            nodes.sat.unreadable = KR
+            await nodes.client.submit(SAT_EID, "tells", policy=KR)
+            await asyncio.sleep(100)
+        about_it = zip(nodes.net.log, nodes.net.policies, strict=True)
+        told = [log[2] for log, policy in about_it if policy == about(KR, GS_EID)]
+        reports = [one for one in map(job_message, told) if isinstance(one, JobReport)]
+        assert {one.state for one in reports} >= {JobState.RUNNING, JobState.FINISHED}
+        assert not any(one.permille or one.outputs or "42" in one.text for one in reports)
+
+    virtual(main)
+
+
+def test_a_job_computes_on_the_input_that_it_names(tmp_path: Path) -> None:
+    """Another object of the same name and for the same place does not get in its stead, nor out of
+    its own policy."""
+    content = make_file(tmp_path / "in.bin", 300)
+    make_file(tmp_path / "last.bin", 300, seed=2)
+    make_file(tmp_path / "other" / "in.bin", 300, seed=3)
+    seen = []
+
+    async def look(context: JobContext) -> None:
+        seen.append(context.inputs[0].read_bytes())
+
+    async def main() -> None:
+        nodes = JobNodes(tmp_path, {"look": look})
+        async with nodes.all_running():
+            inputs = [tmp_path / "in.bin", tmp_path / "last.bin"]
+            nodes.net.lose = lambda _source, to, payload: (
+                last_is_late and to.service == "files" and b"last.bin" in payload
+            )
+            last_is_late = True
+            job = await nodes.client.submit(SAT_EID, "look", {}, inputs, policy=KR)
+            await until(lambda: any(space == SPACE_INBOX for space, _ in nodes.sat.state))
+            tag = tag_of(TAG_IN, job, 0)
+            other = tmp_path / "other" / "in.bin"
+            await nodes.client_files.send(other, SAT_EID, tag=tag, policy=EU)
+            await until(lambda: sum(space == SPACE_INBOX for space, _ in nodes.sat.state) == 2)
+            last_is_late = False
+            assert (await nodes.client.wait(job)).state is JobState.FINISHED
+        assert seen == [content]
 
     virtual(main)
 

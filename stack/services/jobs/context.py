@@ -11,7 +11,18 @@ from stack.core.errors import DecodeError, LocalError
 from stack.core.private import make_folder
 from stack.services.files.messages import PRIORITY_MAX
 from stack.services.files.paths import safe_name
-from stack.services.jobs.messages import OUTPUTS_MAX, PROGRESS_CHARS_MAX, TEXT_CHARS_MAX, JobLimits
+from stack.services.jobs.messages import (
+    EXIT_BIAS,
+    OUTPUTS_MAX,
+    PROGRESS_CHARS_MAX,
+    TEXT_CHARS_MAX,
+    JobLimits,
+)
+
+
+def sayable(text: str) -> str:
+    """A text that can be sent: names of files may have octets that are no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class JobFailed(Exception):
@@ -19,8 +30,9 @@ class JobFailed(Exception):
 
     def __init__(self, text: str, exit_code: int | None = None) -> None:
         super().__init__(text)
-        self.text = text[:TEXT_CHARS_MAX]
-        self.exit_code = exit_code
+        self.text = sayable(text)[:TEXT_CHARS_MAX]
+        fits = exit_code is not None and -EXIT_BIAS < exit_code <= EXIT_BIAS
+        self.exit_code = exit_code if fits else None
 
 
 class JobContext:
@@ -81,7 +93,7 @@ class JobContext:
     def progress(self, fraction: float, text: str = "") -> None:
         """Say how far the job is (0 to 1) and what it does; sent at a bounded rate."""
         self.permille = round(min(max(fraction, 0.0), 1.0) * 1000)
-        self.doing = text[:PROGRESS_CHARS_MAX]
+        self.doing = sayable(text)[:PROGRESS_CHARS_MAX]
 
     def log(self, text: str) -> None:
         """A line in the node's trace."""

@@ -13,13 +13,14 @@ from stack.audit.event import Act
 from stack.core.errors import LocalError, PolicyError, StoreError, words_of
 from stack.ports.application import AppPort, Happening
 from stack.services.batch import Batch
+from stack.services.batch import attempt as attempted
 from stack.services.files import FileEvent, FilesService, Prepared
 from stack.services.files.erasures import Erasable
 from stack.services.files.sender import stored
 from stack.services.files.steps import OUT_OPEN
 from stack.services.jobs.attempt import Attempt, Output, remove_tree
 from stack.services.jobs.config import JobsConfig
-from stack.services.jobs.context import Handler, JobFailed
+from stack.services.jobs.context import Handler, JobFailed, sayable
 from stack.services.jobs.messages import FileRef, JobState
 from stack.services.jobs.state import TAG_OUT, JobStep, ServerJob, tag_of
 from stack.services.jobs.table import JobTable
@@ -114,14 +115,20 @@ class Executor:
 
     async def _start(self, job: ServerJob, find_inputs: FindInputs) -> Attempt | None:
         """Begin a run: durable before the handler does anything."""
-        request = job.request
-        assert request is not None
         batch = Batch()
-        attempt = None
         job.attempt += 1
         job.started_ms = self._port.dtn_ms()
         job.exit_code = None
         job.permille, job.doing = 0, ""
+        if not batch.attempt(self._port, f"start {job.key}", self._begin, job, find_inputs, batch):
+            self._attempts.pop(job.key, None)
+            self._table.step(job, JobStep.FAIL, batch, "cannot start")
+        await batch.commit(self._port)
+        return self._attempts.get(job.key)
+
+    def _begin(self, job: ServerJob, find_inputs: FindInputs, batch: Batch) -> None:
+        request = job.request
+        assert request is not None
         handler = self._handlers.get(request.handler)
         directory = self._directory / job.key / f"run-{job.attempt}"
         try:
@@ -132,17 +139,15 @@ class Executor:
             inputs = find_inputs(job)
             attempt = Attempt(self._port, self._config, job, handler, directory, inputs)
         except (OSError, PolicyError) as error:
-            self._table.step(job, JobStep.FAIL, batch, f"cannot start: {error}")
-        else:
-            self._attempts[job.key] = attempt
-            self._table.step(job, JobStep.START, batch)
-            if job.asked:
-                words = f"job {job.job_id.hex()}, {request.handler}, run {job.attempt}"
-                batch.tells.append(Happening(Act.RUN, job.asked, words, job.policy))
-            self._table.report(job, batch)
-            self._keep(job, directory, batch)
-        await batch.commit(self._port)
-        return attempt
+            self._table.step(job, JobStep.FAIL, batch, sayable(f"cannot start: {error}"))
+            return
+        self._attempts[job.key] = attempt
+        self._table.step(job, JobStep.START, batch)
+        if job.asked:
+            words = f"job {job.job_id.hex()}, {request.handler}, run {job.attempt}"
+            batch.tells.append(Happening(Act.RUN, job.asked, words, job.policy))
+        self._table.report(job, batch)
+        self._keep(job, directory, batch)
 
     def _keep(self, job: ServerJob, directory: Path, batch: Batch) -> None:
         """What a run has on disk is under the policy of its job."""
@@ -198,19 +203,21 @@ class Executor:
             await cancel_all((reporter,))
         async with self._lock:
             batch = Batch()
-            if job.state is JobState.RUNNING:  # else it was ended from outside meanwhile
-                if failure is None:
-                    self._succeed(job, outputs, prepared, batch)
-                else:
-                    self._fail(job, failure, batch)
+            what = f"end {job.key}"
+            if job.state is JobState.RUNNING and failure is None:  # else ended from outside
+                works = (self._succeed, job, outputs, prepared, batch)
+                if not batch.attempt(self._port, what, *works):
+                    failure = JobFailed("its results cannot be recorded")
+            if job.state is JobState.RUNNING and failure is not None:
+                self._fail(job, failure, batch)
             await batch.commit(self._port)
             del self._attempts[job.key]
             if job.state is JobState.FINISHED:
                 for one in prepared:
-                    self._files.start(one)
-                self._watch_results(job)
+                    attempted(self._port, what, self._files.start, one)
+                attempted(self._port, what, self._watch_results, job)
         if job.key not in self._results:
-            self._remove(attempt.directory)
+            attempted(self._port, what, self._remove, attempt.directory)
         self.wake.set()
 
     async def _prepare(self, job: ServerJob, outputs: list[Output]) -> list[Prepared]:

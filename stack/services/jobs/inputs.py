@@ -37,7 +37,9 @@ class JobInputs:
         if parsed is None:
             return None
         job_id, index = parsed
-        return f"jobs/{job_key(source, job_id)}/in/{index}/{base_name(offer)}"
+        # Of two objects for one place the request means one: none is put over another.
+        folder = f"{index}-{offer.object_id.hex()}"
+        return f"jobs/{job_key(source, job_id)}/in/{folder}/{base_name(offer)}"
 
     def _job_of(self, received: Received) -> ServerJob | None:
         parsed = job_of_tag(received.tag)

@@ -13,7 +13,7 @@ from functools import partial
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, words_of
 from stack.ports.application import AppPort, Delivery
-from stack.services.batch import Batch, each_due, transaction
+from stack.services.batch import Batch, attempt, each_due, transaction
 from stack.services.files import FilesService
 from stack.services.jobs import messages
 from stack.services.jobs.config import JobsConfig
@@ -95,12 +95,15 @@ class JobServer:
         async with transaction(self._port, self._lock) as batch:
             self._table.load()
             for job in self._table:
-                if job.state is JobState.RUNNING:
-                    self._executor.cut_off(job, batch)
-                self._executor.recover(job)
-                if job.state.final:
-                    self._inputs.release(job, batch)  # what a crash after its end has left
-            self._executor.sweep(self._inputs.awaited())
+                batch.attempt(self._port, f"recover {job.key}", self._recover_job, job, batch)
+            attempt(self._port, "sweep", lambda: self._executor.sweep(self._inputs.awaited()))
+
+    def _recover_job(self, job: ServerJob, batch: Batch) -> None:
+        if job.state is JobState.RUNNING:
+            self._executor.cut_off(job, batch)
+        self._executor.recover(job)
+        if job.state.final:
+            self._inputs.release(job, batch)  # what a crash after its end has left
 
     def _on_final(self, job: ServerJob, batch: Batch) -> None:
         self._inputs.release(job, batch)

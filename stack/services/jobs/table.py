@@ -147,7 +147,8 @@ class JobTable:
         report, policy = job.report(now_ms), job.policy
         if policy is not None and not self._readable(job.client, policy):
             # How it went is no secret from its client; what a run says of the data may be.
-            report, policy = replace(report, text=WITHHELD), about(policy, job.client)
+            report = replace(report, text=WITHHELD, permille=0, outputs=())
+            policy = about(policy, job.client)
         where = (job.client, report.encode(), lifetime_ms, self._service)
         return Outgoing(*where, priority=REPORT_PRIORITY, policy=policy)
 
