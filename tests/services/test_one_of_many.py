@@ -29,7 +29,6 @@ from stack.services.jobs.client import JobClient
 from stack.services.jobs.executor import Executor
 from stack.services.jobs.messages import JobReport, JobState
 from stack.services.jobs.state import SPACE_SERVER, ServerJob
-from stack.services.jobs.table import JobTable
 from stack.services.names import ECHO, endpoint_of
 from stack.services.reports import Reported, StatusReports
 from stack.wire.bundle import StatusReport, encode_status_report
@@ -277,11 +276,9 @@ async def exits(context: JobContext) -> None:
         (Attempt, "_check_size", PermissionError(13, "planted")),
         (JobContext, "output", SystemExit(3)),
         (Attempt, "__init__", None),
-        (JobTable, "report_bundle", None),
         (Executor, "_keep", None),
         (Executor, "_succeed", None),
         (Executor, "_watch_results", None),
-        (Executor, "_remove", None),
         (Executor, "recover", None),
         (Executor, "sweep", None),
     ],
@@ -378,7 +375,13 @@ def test_what_a_run_says_can_always_be_sent_and_recorded(tmp_path: Path, where: 
     virtual(main)
 
 
-def test_a_handler_that_ends_the_program_ends_its_job_only(tmp_path: Path) -> None:
+@pytest.mark.parametrize("removed", [True, False])
+def test_a_handler_that_ends_the_program_ends_its_job_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, removed: bool
+) -> None:
+    if not removed:  # what it has left, at once
+        once(monkeypatch, Executor, "_remove")
+
     async def main() -> None:
         nodes = JobNodes(tmp_path, {"exits": exits, "double": double})
         async with nodes.all_running():
