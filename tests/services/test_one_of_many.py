@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -335,7 +336,10 @@ def test_what_a_run_has_buried_goes_and_ends_no_service(
             await asyncio.sleep(600)
             assert not list((tmp_path / "sat" / "jobs").glob("*/run-*"))
 
-    virtual(main)
+    try:
+        virtual(main)
+    finally:  # pytest cannot remove what may have stayed either
+        subprocess.run(["rm", "-rf", tmp_path / "sat"], check=True)
 
 
 @pytest.mark.parametrize("where", ["text", "progress", "work", "exit code"])
