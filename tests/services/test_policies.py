@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,29 @@ def test_a_run_that_succeeds_tells_nothing_either(tmp_path: Path) -> None:
         reports = [one for one in map(job_message, told) if isinstance(one, JobReport)]
         assert {one.state for one in reports} >= {JobState.RUNNING, JobState.FINISHED}
         assert not any(one.permille or one.outputs or "42" in one.text for one in reports)
+
+    virtual(main)
+
+
+def test_a_handler_that_does_not_stop_leaves_nothing_in_clear(tmp_path: Path) -> None:
+    late = []
+
+    async def stays(context: JobContext) -> None:
+        while not late:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(1000)
+                late.append(1)
+        context.output("deep/late.txt").write_text("secret")
+
+    async def main() -> None:
+        nodes = JobNodes(tmp_path, {"stays": stays})
+        async with nodes.all_running():
+            job = await nodes.client.submit(SAT_EID, "stays", policy=KR)
+            await asyncio.sleep(10)
+            await nodes.client.cancel(job)
+            await asyncio.sleep(3000)
+            assert late
+            assert not nodes.leftovers()
 
     virtual(main)
 

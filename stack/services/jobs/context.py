@@ -75,8 +75,10 @@ class JobContext:
         """Where to write the result `name` (a relative path; its folder is made).
 
         Results of higher `priority` (0 to 2, or 3: critical) go down first; None is the job's own.
-        Raises `LocalError` for an unsafe name or too many results.
+        Raises `LocalError` for an unsafe name or too many results, and once the job is to stop.
         """
+        if self.cancelled:  # its folder may have gone: it is not made anew
+            raise LocalError("the job is to stop: there are no more results")
         try:
             parts = safe_name(name)
         except DecodeError as error:
