@@ -113,8 +113,8 @@ class Attempt:
             await first_of(_ended(work), self._port.sleep(self._config.stop_s))
         if not work.done():
             self._port.trace("jobs.handler_stuck", {"directory": str(self.directory)})
-        elif not work.cancelled():
-            work.exception()  # seen: asyncio need not warn of it
+        # Seen, whenever it ends: asyncio need not warn of it.
+        work.add_done_callback(lambda work: work.cancelled() or work.exception())
 
     async def _watch(self) -> None:
         while True:
