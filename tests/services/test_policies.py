@@ -182,7 +182,7 @@ def test_a_run_that_succeeds_tells_nothing_either(tmp_path: Path) -> None:
 
 
 def test_a_handler_that_does_not_stop_leaves_nothing_in_clear(tmp_path: Path) -> None:
-    late = []
+    late: list[int] = []
 
     async def stays(context: JobContext) -> None:
         while not late:
