@@ -136,6 +136,9 @@ class Member:
         if key in self._fresh:
             at = self._fresh.index(key) + 1
             self._fresh, self._used = self._fresh[at:], [key]
+        elif key == self._certified:
+            # A grant of this epoch may be on its way for these too: they go when an epoch ends.
+            self._fresh, self._used = [], [*self._used, *self._fresh][-KEYS_KEPT:]
         before = self.epochs.held
         new = self.epochs.add(epoch, now_ms)
         if len(self.epochs.held) < len(before) + new:  # others have ended with it

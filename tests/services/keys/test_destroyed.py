@@ -93,6 +93,23 @@ def test_what_was_recorded_before_opens_nothing_afterwards() -> None:
     assert grant.epoch.number == epoch.number  # type: ignore[union-attr]
 
 
+def test_what_came_in_a_file_ends_for_who_has_recorded_the_grant_on_the_network_too() -> None:
+    found = world()
+    authority, name = found.authority, NAMES[0]
+    member = found.members[name]
+    epoch, key = authority.rotate(found.now), authority.recipients[name].record.key
+    lost = make_grant(name, epoch, key, found.signing, found.entropy)
+    for grant in authority.grants(name):
+        member.take(grant, found.now)
+    assert member.epochs.get(epoch.number) is not None
+    # What is on its way meanwhile still opens.
+    assert found.opens(lost, [*member._fresh, *member._used]) == epoch.number
+    member.keys(epoch.until_ms)
+    assert member.epochs.get(epoch.number) is None
+    assert found.opens(lost, [*member._fresh, *member._used]) == 0
+    assert not member._fresh
+
+
 def test_a_grant_of_what_is_destroyed_is_none() -> None:
     found = world()
     epoch = found.authority.epochs.held[-1]
