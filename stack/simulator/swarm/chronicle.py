@@ -19,7 +19,7 @@ from stack.audit.note import NoteKey, open_checkpoint
 from stack.contacts.plan import Plan
 from stack.core.clock import dtn_to_iso
 from stack.core.errors import OrbitferryError
-from stack.engines.bundle_agent.trail import NO_CONTACT
+from stack.engines.bundle_agent.trail import NO_CONTACT, REFUSALS_MAX, REFUSALS_MS
 from stack.ports.security import Opened
 from stack.ports.store import (
     DUPLICATE,
@@ -226,6 +226,10 @@ class Chronicle:
         # At the end nothing is under way.  What a process that was cut off has refused may be
         # there, or not.
         missed = self.refused + Counter(self._refusing) - told
+        times = sorted(event.time_ms for event in events if event.has(Act.REFUSED))
+        spans = zip(times, times[REFUSALS_MAX - 1 :], strict=False)
+        if any(last - first < REFUSALS_MS for first, last in spans):
+            missed.clear()  # of so many in so short a time the others are not written down
         invented = told - self.declined
         return [
             f"its log does not say that it refused {name}: {why}"
