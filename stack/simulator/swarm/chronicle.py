@@ -29,6 +29,7 @@ from stack.ports.store import (
     Op,
     Place,
     Put,
+    RecordEvent,
     Release,
     Stored,
 )
@@ -92,7 +93,7 @@ class Chronicle:
         """Why what its data policy forbids was not kept, each time."""
 
         self._refusing: list[Fact] = []
-        """What this process has refused since its last transaction began."""
+        """What this process has refused and no transaction of it has written down."""
 
     def copy(self) -> Chronicle:
         """As it is now, for a backup."""
@@ -133,10 +134,17 @@ class Chronicle:
         words = f"not delivered: {fields['why']}"[:DETAIL_CHARS_MAX]
         self.declined[_in_words(self.present[fields["ref"]].name), words] += 1
 
-    def refusals(self) -> list[Fact]:
-        """A transaction begins: what was refused before that is written down when it is durable."""
-        names, self._refusing = self._refusing, []
-        return names
+    def refusals(self, ops: Sequence[Op]) -> list[Fact]:
+        """A transaction begins: what was refused before that it writes down.  One that is cut off
+        before the transaction with its record is not missed, though others came between."""
+        events = [op.event for op in ops if type(op) is RecordEvent]
+        found = Counter(
+            (_in_words(name), what.detail[:DETAIL_CHARS_MAX])
+            for what, name in events
+            if what.acts & Act.REFUSED
+        ) & Counter(self._refusing)
+        self._refusing = list((Counter(self._refusing) - found).elements())
+        return list(found.elements())
 
     def committed(self, ops: Sequence[Op], outcome: Committed, refusals: Sequence[Fact]) -> None:
         """A transaction is durable."""

@@ -290,7 +290,8 @@ class DiskStore:
 
     def stage(self, ops: Sequence[Op], now_ms: int) -> Staged[Committed]:
         """See `StagingStore.stage`."""
-        kept, refusals = list(ops), self._disk.chronicle.refusals()
+        kept = list(ops)
+        refusals = self._disk.chronicle.refusals(kept)
 
         def durable(outcome: Committed) -> None:
             disk = self._disk
