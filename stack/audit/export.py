@@ -11,9 +11,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -271,23 +273,108 @@ class LogReport:
         return self.entries - self.closed
 
 
+class _Shown(NamedTuple):
+    """A checkpoint, and the logs in whose files it is."""
+
+    note: SignedNote
+    checkpoint: LogCheckpoint
+    by: list[LogReport]
+
+    @staticmethod
+    def parse(octets: bytes) -> _Shown:
+        """Read its note.  Raises `DecodeError`."""
+        note = SignedNote.parse(octets)
+        checkpoint = LogCheckpoint.parse(note.text)
+        node_of(checkpoint.origin)
+        return _Shown(note, checkpoint, [])
+
+    def signed(self, key: NoteKey, origin: str) -> bool:
+        """Whether the key of its log has signed it.  If not, that is told of whoever shows it."""
+        with contextlib.suppress(SecurityError):
+            if key.time_of(self.note) is not None:
+                return True
+        for report in self.by:
+            report.problems.append(
+                "a checkpoint that its key has not signed"
+                if report.origin == origin
+                else f"its file has a checkpoint of {origin} that the key of this log has not"
+                " signed: it was made up, or this log has two keys"
+            )
+        return False
+
+    def witnessed(self, witness: NoteKey) -> bool:
+        """Whether a witness has signed it."""
+        try:
+            return witness.time_of(self.note) is not None
+        except SecurityError as error:
+            for report in self.by:
+                report.problems.append(str(error))
+            return False
+
+
 def verify_exports(
     exports: Sequence[LogExport], keys: Iterable[NoteKey], witnesses: Iterable[NoteKey]
 ) -> list[LogReport]:
     """Check every entry against every checkpoint, in whichever of these files it is.  `keys` are
-    those of logs that are known from elsewhere, `witnesses` those whose cosignatures count."""
+    those of logs that are known from elsewhere, `witnesses` those whose cosignatures count.  Behind
+    the reports on these logs are those on others of which the files show two histories."""
     known = {key.name: key for key in keys}
     witnesses = list(witnesses)
-    notes = [note for each in exports for note in (*each.checkpoints, *each.seen)]
-    return [_verify(each, known, witnesses, notes) for each in exports]
+    reports = [
+        LogReport(each.origin, each.node, each.size, each.parts[0].base.size) for each in exports
+    ]
+    notes: dict[bytes, _Shown] = {}
+    for export, report in zip(exports, reports, strict=True):
+        for octets in dict.fromkeys((*export.checkpoints, *export.seen)):
+            try:
+                each = notes.get(octets) or _Shown.parse(octets)
+            except DecodeError as error:
+                report.problems.append(f"its file has a checkpoint that is none: {error}")
+                continue
+            notes.setdefault(octets, each).by.append(report)
+    shown: defaultdict[str, list[_Shown]] = defaultdict(list)
+    for each in notes.values():
+        shown[each.checkpoint.origin].append(each)
+    for export, report in zip(exports, reports, strict=True):
+        _verify(export, report, known, witnesses, shown[export.origin])
+    here = {each.origin for each in exports}
+    absent = (
+        _absent(origin, known.get(origin), some)
+        for origin, some in shown.items()
+        if origin not in here
+    )
+    reports += [report for report in absent if report.problems]
+    for report in reports:
+        report.problems[:] = dict.fromkeys(report.problems)
+    return reports
+
+
+def _absent(origin: str, key: NoteKey | None, shown: Iterable[_Shown]) -> LogReport:
+    """What others have seen of a log that is not here: whether it has two histories."""
+    report = LogReport(origin, node_of(origin), 0, 0, vouched_by="" if key is None else "key")
+    unsure = "" if key else ", or its key, which is not known here (--key), has not signed both"
+    roots: dict[int, bytes] = {}
+    for each in shown:
+        size, root = each.checkpoint.size, each.checkpoint.root
+        counts = key is None or each.signed(key, origin)
+        if counts and roots.setdefault(size, root) != root:
+            report.problems.append(f"{_two_histories(size)}{unsure}")
+    return report
+
+
+def _two_histories(size: int) -> str:
+    return f"it has signed two histories of {size} entries"
 
 
 def _verify(
-    export: LogExport, known: dict[str, NoteKey], witnesses: list[NoteKey], notes: list[bytes]
-) -> LogReport:
-    parts = export.parts
-    report = LogReport(export.origin, export.node, export.size, parts[0].base.size)
-    problems = report.problems
+    export: LogExport,
+    report: LogReport,
+    known: Mapping[str, NoteKey],
+    witnesses: Iterable[NoteKey],
+    shown: Iterable[_Shown],
+) -> None:
+    """Check a log, by what is `shown` of it anywhere."""
+    parts, problems = export.parts, report.problems
     key = known.get(export.origin, export.key)
     report.vouched_by = "key" if export.origin in known else ""
     report.witnesses.update((witness.name, 0) for witness in witnesses)
@@ -302,25 +389,15 @@ def _verify(
     trees = [*map(_tree_of, export.earlier), export.tree()]
     roots: dict[int, bytes] = {}
     covered = [part.base.size for part in parts]
-    for octets in dict.fromkeys(notes):
-        try:
-            note = SignedNote.parse(octets)
-            checkpoint = LogCheckpoint.parse(note.text)
-            if checkpoint.origin != export.origin:
-                continue
-            if key.time_of(note) is None:
-                problems.append("a checkpoint that its key has not signed")
-                continue
-            here = _compare(checkpoint, trees, covered, report)
-            root = roots.setdefault(checkpoint.size, checkpoint.root)
-            if not here and root != checkpoint.root:
-                problems.append(f"it has signed two histories of {checkpoint.size} entries")
-            for witness in witnesses:
-                if witness.time_of(note) is not None:
-                    size = max(checkpoint.size, report.witnesses.get(witness.name, 0))
-                    report.witnesses[witness.name] = size
-        except (DecodeError, SecurityError) as error:
-            problems.append(str(error))
+    for each in shown:
+        if not each.signed(key, export.origin):
+            continue
+        size, root = each.checkpoint.size, each.checkpoint.root
+        here = _compare(each.checkpoint, trees, covered, report)
+        if roots.setdefault(size, root) != root and not here:
+            problems.append(_two_histories(size))
+        for witness in filter(each.witnessed, witnesses):
+            report.witnesses[witness.name] = max(size, report.witnesses[witness.name])
     if not report.closed and report.entries:
         problems.append("no checkpoint covers it")
     for gap, part, until in zip(export.gaps, parts, covered, strict=False):
@@ -331,8 +408,6 @@ def _verify(
         )
         if until < part.size:
             problems.append(f"no checkpoint covers entries {until} to {part.size - 1} before these")
-    problems[:] = dict.fromkeys(problems)
-    return report
 
 
 def _tree_of(part: LogPart) -> MerkleTree:

@@ -205,11 +205,14 @@ def _earlier(
     """What anybody has seen of a log before the newest checkpoint, with the proofs that this one
     continues it.  Raises `SecurityError` where the log is not what somebody has seen of it."""
     tree, found = export.tree(), []
+    begin = f"{export.origin}\n".encode()
     for octets in dict.fromkeys((*export.checkpoints, *seen)):
+        if not octets.startswith(begin):
+            continue  # of another log
         try:
             old = open_checkpoint(octets, export.key)[1]
         except (DecodeError, SecurityError):
-            continue  # of another log; or somebody says that it were of this one
+            continue  # somebody says that it were of this one
         if old.size > tree.size:
             raise SecurityError(
                 f"{export.origin} has signed {old.size} entries, and shows {tree.size}: export it"

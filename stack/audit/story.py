@@ -21,6 +21,10 @@ KEY = "key:"
 SKEW_MS = 60_000
 """Clocks of nodes may differ by so much without anything being wrong."""
 
+_APART = Act.RUN, Act.REFUSED
+"""What a job runs under is the meet of the policies of all that it is made of; and under which
+label somebody has offered something of that name is nobody's word but theirs."""
+
 
 class StoryEntry(NamedTuple):
     """An entry, and where it stands."""
@@ -99,7 +103,8 @@ def stories(exports: Sequence[LogExport], directory: Directory | None = None) ->
     found: defaultdict[str, dict[StoryEntry, None]] = defaultdict(dict)
     for export in exports:
         for index, event in export.numbered():
-            found[whole_of(event.object)][StoryEntry(event, export.origin, index)] = None
+            if event.node == export.node:  # of others a node says nothing in their place
+                found[whole_of(event.object)][StoryEntry(event, export.origin, index)] = None
     nodes = {export.node for export in exports}
     extents = {export.origin: Extent.of(export.decoded()) for export in exports}
     made = [story_of(name, [*some], nodes, directory, extents) for name, some in found.items()]
@@ -128,10 +133,7 @@ def story_of(
     _follow(story, late)
     _join(story, nodes, {entry.event.node for entry in entries if entry.origin in late})
     _origin(story)
-    # What a job runs under is the meet of the policies of all that it is made of; and under which
-    # label somebody has offered something of that name is nobody's word but theirs.
-    apart = (Act.RUN, Act.REFUSED)
-    if len({entry.event.label for entry in entries if entry.event.acts not in apart}) > 1:
+    if len({entry.event.label for entry in entries if entry.event.acts not in _APART}) > 1:
         story.contradictions.append("it goes under different labels")
     _judge(story, directory, {entry.event.node: extents.get(entry.origin) for entry in entries})
     story.gaps[:] = sorted(set(story.gaps))
@@ -207,7 +209,7 @@ def _join(story: Story, nodes: Collection[str], late: Collection[str]) -> None:
             given[event.node, event.peer, event.object].append(1 << 64)
         if event.has(Act.RECEIVED):
             taken[event.peer, event.node, event.object].append(event.time_ms)
-    for key in given.keys() | taken.keys():
+    for key in dict.fromkeys((*given, *taken)):
         giver, taker, name = key
         gave, took = given[key], taken[key]
         it = "it" if name == story.object else name
@@ -253,9 +255,13 @@ def _source_of(name: str) -> str:
 
 def _judge(story: Story, directory: Directory | None, extents: Mapping[str, Extent | None]) -> None:
     """What its policy says of that; `extents`: of the log of each node."""
-    # The label with which somebody was refused is theirs.
-    entries = [entry.event for entry in story.entries if entry.event.acts != Act.REFUSED]
-    labels = [event.policy for event in entries if event.policy]
+    entries = [entry.event for entry in story.entries if entry.event.acts not in _APART]
+    source = _source_of(story.object)
+    made = [event for event in entries if event.has(Act.MADE)]
+    makers = {event.node for event in made}
+    # Whose data it is, says which policy it has.
+    made = [event for event in made if source in ("", event.node)]
+    labels = [event.policy for event in (*made, *entries) if event.policy]
     if not labels and any(event.label for event in entries):
         story.gaps.append("no log here says what its policy is")
     try:
@@ -280,14 +286,10 @@ def _judge(story: Story, directory: Directory | None, extents: Mapping[str, Exte
         if event.has(Act.OPENED, Act.RUN) and not policy.readers.holds(node):
             word = "run" if event.has(Act.RUN) else "opened"
             story.violations.append(f"it was {word} at {who}; it may be at '{policy.readers}'")
-        carried = event.has(Act.FORWARDED) and not _made_by(story.entries, event.node)
+        carried = event.has(Act.FORWARDED) and event.node not in makers
         if carried and not policy.transit.holds(node):
             story.violations.append(f"it passed through {who}; it may through '{policy.transit}'")
     story.violations[:] = dict.fromkeys(story.violations)
-
-
-def _made_by(entries: Iterable[StoryEntry], node: str) -> bool:
-    return any(entry.event.has(Act.MADE) and entry.event.node == node for entry in entries)
 
 
 def places(story: Story) -> Mapping[str, list[Stay]]:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from stack.audit.merkle import verify_consistency
 from stack.audit.note import LogCheckpoint, NoteKey, NoteSigner, SignedNote, open_checkpoint
 from stack.core.errors import DecodeError, SecurityError
+
+CHECKPOINT_BYTES_MAX: Final = 4096
+"""Of a checkpoint that is cosigned: whatever a log has signed is kept, and goes into exports."""
 
 
 class WitnessFinding(enum.Enum):
@@ -51,6 +54,8 @@ def consider(
     `SecurityError` when `seen` is none."""
     old = open_checkpoint(seen, key)[1] if seen else None
     size = old.size if old else 0
+    if len(octets) > CHECKPOINT_BYTES_MAX:
+        return Verdict(WitnessFinding.REFUSED, seen, size, f"a checkpoint of {len(octets)} octets")
     try:
         note, new = open_checkpoint(octets, key)
     except (DecodeError, SecurityError) as error:
@@ -64,8 +69,9 @@ def consider(
             verify_consistency(size, new.size, old.root, new.root, path)
         except SecurityError as error:
             return Verdict(WitnessFinding.OLDER, seen, size, str(error))
-    signed = SignedNote(note.text, tuple(each for each in note.signatures if each.name == key.name))
-    signed = signed.with_signatures((by.sign(note.text, seconds),))
+    # Of other lines that stand under it nothing is known: they might fill it beyond reading.
+    mine = next(each for each in note.signatures if (each.name, each.key_id) == (key.name, key.id))
+    signed = SignedNote(note.text, (mine, by.sign(note.text, seconds)))
     return Verdict(WitnessFinding.COSIGNED, signed.encode(), new.size)
 
 

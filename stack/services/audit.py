@@ -17,12 +17,9 @@ from typing import Final, Protocol
 
 from stack.audit.log import FORKED, SEEN, WITNESS, node_of, read_hashes
 from stack.audit.note import (
-    NOTE_BYTES_MAX,
     WITNESS_KEY,
-    LogCheckpoint,
     NoteKey,
     NoteSigner,
-    SignedNote,
 )
 from stack.audit.witness import WitnessFinding, consider
 from stack.core.clock import DTN_EPOCH_UNIX_S
@@ -43,7 +40,6 @@ PINNED: Final = "audit-pinned"
 
 LOGS_MAX: Final = 4096
 LOGS_OF_NODE_MAX: Final = 16
-FORKS_MAX: Final = 64
 _SECTION: Final = "docs/audit.md"
 
 
@@ -128,8 +124,6 @@ class AuditService:
         note, at = cbor.read_bstr(octets, at)
         path, at = read_hashes(octets, at)
         _ends(octets, at)
-        if len(note) > NOTE_BYTES_MAX:
-            raise DecodeError("no checkpoint", _SECTION)
         key = NoteKey.parse(vkey)
         origin = key.name
         if node_of(origin) != node:
@@ -145,7 +139,7 @@ class AuditService:
             raise SecurityError(verdict.why)
         else:
             if verdict.finding is WitnessFinding.FORKED:
-                self._forked(origin, bytes(note), verdict.why, batch)
+                self._forked(origin, (seen, bytes(note)), verdict.why, batch)
             parts = (cbor.tstr(KNOWN), cbor.tstr(origin), cbor.uint(verdict.size))
             answer = cbor.array(parts)
         batch.sends.append(to_witness(self._port, node, answer))
@@ -164,12 +158,13 @@ class AuditService:
             raise SecurityError(f"{node} has {len(own)} logs already, of {len(pinned)} here")
         return [Write(PINNED, origin, str(key).encode())]
 
-    def _forked(self, origin: str, note: bytes, why: str, batch: Batch) -> None:
-        """Keep what convicts the log: both notes carry its signature."""
+    def _forked(self, origin: str, notes: Sequence[bytes], why: str, batch: Batch) -> None:
+        """Keep what convicts the log: two notes that carry its signature.  The last one that was
+        cosigned is not kept otherwise, once the log goes on from it."""
         self._port.trace("audit_log_forked", {"origin": origin, "why": why})
-        if len(self._port.read_all(FORKED)) < FORKS_MAX:
-            size = LogCheckpoint.parse(SignedNote.parse(note).text).size
-            batch.add(Write(FORKED, f"{origin} {size}", note))
+        if self._port.read(FORKED, f"{origin} 0") is None:
+            for number, note in enumerate(notes):
+                batch.add(Write(FORKED, f"{origin} {number}", note))
 
     def _signer(self, batch: Batch) -> NoteSigner:
         secret = self._port.read(*WITNESS)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from interop.strategies import audit, mutated
 from interop.strategies.nearly_audit import encoded_notes
 from stack.audit.note import (
+    SIGNATURES_MAX,
     WITNESS_KEY,
     LogCheckpoint,
     NoteKey,
@@ -15,7 +16,7 @@ from stack.audit.note import (
     SignedNote,
     open_checkpoint,
 )
-from stack.audit.witness import WitnessFinding, consider
+from stack.audit.witness import CHECKPOINT_BYTES_MAX, WitnessFinding, consider
 from stack.core.errors import DecodeError, SecurityError
 
 # golang.org/x/mod/sumdb/note, the example of its documentation.
@@ -95,6 +96,28 @@ def test_a_split_view_is_found(log: audit.Log) -> None:
     later = consider(seen, key, other.checkpoint(log.size).encode(), path, log.witness, 3)
     assert later.finding is not WitnessFinding.COSIGNED
     assert later.note == seen
+
+
+def test_whatever_a_log_signs_its_witness_keeps_what_can_be_read() -> None:
+    """Else the witness could show its own key no more, nor anybody read its export."""
+    by, witness = (
+        NoteSigner("dtn://l/audit/0", b"l" * 32),
+        NoteSigner("dtn://w/audit", bytes(32), WITNESS_KEY),
+    )
+    true = LogCheckpoint(by.key.name, 1, bytes(32)).signed(by)
+    lines = [true.signatures[0]._replace(key_id=bytes(4), octets=b"x")] * (SIGNATURES_MAX - 1)
+    many = SignedNote(true.text, (*lines, *true.signatures)).encode()
+    kept = consider(b"", by.key, many, [], witness, 1)
+    assert kept.finding is WitnessFinding.COSIGNED
+    assert [line.key_id for line in SignedNote.parse(kept.note).signatures] == [
+        by.key.id,
+        witness.key.id,
+    ]
+    room = CHECKPOINT_BYTES_MAX - len(true.encode()) - 1
+    for size, finding in ((room, WitnessFinding.COSIGNED), (room + 1, WitnessFinding.REFUSED)):
+        text = f"{true.text}{'x' * size}\n"
+        long = SignedNote(text, (by.sign(text),)).encode()
+        assert consider(b"", by.key, long, [], witness, 1).finding is finding
 
 
 def test_a_checkpoint_of_another_key_is_refused() -> None:

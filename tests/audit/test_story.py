@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stack.audit.event import Act, encode_event, label_digest
+from stack.audit.event import Act, AuditEvent, encode_event, label_digest
 from stack.audit.export import LogExport, merged, read_export, verify_exports
-from stack.audit.note import WITNESS_KEY, NoteSigner, SignedNote
+from stack.audit.note import WITNESS_KEY, LogCheckpoint, NoteSigner, SignedNote
 from stack.audit.proof import check_proof, make_proof
 from stack.audit.story import Story, stories
 from stack.core.errors import DecodeError
@@ -213,6 +213,71 @@ def test_who_is_refused_with_the_name_of_a_bundle_changes_nothing_of_its_story()
         assert check_proof(proof(said)).fits
 
 
+OTHERS = DataPolicy(readers=NodeSet.parse("XX"), rest=NodeSet.parse("XX"), audit=True)
+
+
+@pytest.mark.parametrize("liars", [[Act.RECEIVED], [Act.RECEIVED, Act.RUN], [Act.MADE]])
+def test_the_policy_is_that_of_whose_data_it_is(liars: list[Act]) -> None:
+    """Whatever else who had it writes down, and of whichever time: it does not make itself one who
+    may, nor the others those who may not."""
+    said = journey("abroad")
+    label = encode_label(OTHERS)
+    digest = label_digest(label)
+    lies = [
+        event("abroad", -0.01, act, peer="gs1")._replace(label=digest, policy=label)
+        for act in liars
+    ]
+    if Act.RUN in liars:  # it took it under its policy, and does not say again what that is
+        lies[0] = event("abroad", -0.01, Act.RECEIVED, peer="gs1")._replace(policy=b"")
+    said["abroad"] = [earlier("abroad"), *lies, said["abroad"][1]]
+    story = the_story(said)
+    assert story.policy == KR
+    assert {why.partition(" at ")[2].partition(":")[0] for why in story.violations} == {"dtn"}
+    assert all("dtn://abroad/" in why for why in story.violations)
+
+
+def test_what_a_log_says_in_the_name_of_another_node_is_no_word_of_that() -> None:
+    said = journey()
+    said["sat1"].append(event("relay", 3, Act.OPENED))
+    assert the_story(said).sound
+    assert verify_exports(exports(said), [], [])[2].problems == [
+        "an entry of dtn://relay/ in the log of dtn://sat1/"
+    ]
+
+
+def test_a_story_is_told_in_one_order() -> None:
+    """Whatever order a set of names has in this process."""
+    said = journey()
+    said["relay"].insert(0, earlier("relay"))
+    names = [f"n{number}" for number in range(12)]
+    for name in names:
+        said[name] = [event(name, 0, Act.FORWARDED, Act.DELETED, peer="relay")]
+        said["relay"].append(event("relay", 5, Act.RECEIVED, peer=name))
+    told = [each for each in the_story(said).contradictions if "was told that" in each]
+    assert [each.split()[0] for each in told] == [f"dtn://{name}/" for name in names]
+
+
+def test_a_log_that_gives_one_object_away_very_often_takes_no_longer_for_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A liar may write as many entries about one object as he likes: each is looked at so often,
+    however many they are."""
+    asked: list[int] = []
+    has = AuditEvent.has
+
+    def counted(event: AuditEvent, *acts: Act) -> bool:
+        asked.append(event.time_ms)
+        return has(event, *acts)
+
+    monkeypatch.setattr(AuditEvent, "has", counted)
+    for count in (20, 200):
+        said = journey()
+        said["relay"][1:1] = [event("relay", 1, Act.FORWARDED, peer="sat1")] * count
+        asked.clear()
+        the_story(said)
+        assert len(asked) < 30 * (count + 20)
+
+
 def test_what_a_node_keeps_after_its_time_is_a_violation() -> None:
     ends = encode_label(replace(KR, expires_ms=T0 + 4 * HOUR))
     said = journey()
@@ -299,6 +364,49 @@ def test_two_histories_of_what_is_not_here_any_more_are_found() -> None:
     for other in (said[:2], [event("gs1", hour, Act.OPENED) for hour in range(2)]):
         log.seen += exported("gs1", other).checkpoints
     assert verify_exports([log], [], [])[0].problems == ["it has signed two histories of 2 entries"]
+
+
+def test_two_histories_of_a_log_that_nobody_hands_over_are_found() -> None:
+    """Each witness was shown another one, and the node itself shows none."""
+    first, second = exports(journey())[1:]
+    key = signer("gs1").key
+    for log, other in ((first, Act.REFUSED), (second, Act.OPENED)):
+        log.seen += exported("gs1", [event("gs1", hour, other) for hour in range(2)]).checkpoints
+    for keys, sure in (([], False), ([key], True)):
+        *here, gone = verify_exports([first, second], keys, [])
+        assert not [each.problems for each in here if each.problems]
+        assert (gone.node, gone.entries, len(gone.problems)) == ("dtn://gs1/", 0, 1)
+        assert gone.problems[0].startswith("it has signed two histories of 2 entries")
+        assert ("--key" not in gone.problems[0]) is sure
+    assert len(verify_exports([first], [key], [])) == 1
+
+
+@pytest.mark.parametrize("checkpoint", ["of another key", "none", "another signature"])
+def test_what_a_liar_says_that_others_have_signed_is_told_of_the_liar(checkpoint: str) -> None:
+    station, liar = exports(journey())[:2]
+    true = SignedNote.parse(station.checkpoints[0])
+    forged = {
+        "of another key": LogCheckpoint(station.origin, 2, bytes(32)).signed(signer("relay")),
+        "none": true._replace(text="\n"),
+        "another signature": true._replace(
+            signatures=(true.signatures[0]._replace(octets=bytes(64)),)
+        ),
+    }[checkpoint]
+    liar.seen.append(forged.encode())
+    honest, report = verify_exports([station, liar], [], [WITNESS.key])
+    assert not honest.problems
+    assert len(report.problems) == 1
+    assert report.problems[0].startswith("its file has a checkpoint")
+
+
+def test_a_cosignature_that_is_none_is_told_of_who_shows_it() -> None:
+    station, liar = exports(journey())[:2]
+    note = SignedNote.parse(station.checkpoints[0])
+    line = WITNESS.sign(note.text, 9)._replace(octets=bytes(72))
+    liar.seen.append(note.with_signatures([line]).encode())
+    honest, report = verify_exports([station, liar], [], [WITNESS.key])
+    assert (honest.problems, honest.witnesses) == ([], {WITNESS.key.name: 0})
+    assert report.problems == [f"the signature of {WITNESS.key.name} is not of its key"]
 
 
 def test_exports_of_one_log_go_together() -> None:

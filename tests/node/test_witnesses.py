@@ -12,7 +12,7 @@ import pytest
 
 from link_models.clock import run_virtual
 from stack.audit.export import LogExport, verify_exports
-from stack.audit.log import log_origin
+from stack.audit.log import FORKED, log_origin
 from stack.audit.note import SIGNATURES_MAX, LogCheckpoint, NoteKey, NoteSigner, SignedNote
 from stack.core.errors import ConfigError, StoreError
 from stack.node.config import AuditConfig, PolicyConfig
@@ -158,12 +158,19 @@ def test_a_node_that_begins_another_history_from_a_backup_is_found(tmp_path: Pat
                 payload = checkpoint_message(str(false.key), note, [])
                 await ground.port.commit(send=[to_witness(ground.port, "dtn://sat1/", payload)])
                 await asyncio.sleep(60)
+            kept = [note for _, note in satellite.port.read_all(FORKED)]
+            (gone_at,) = {LogCheckpoint.parse(SignedNote.parse(each).text).size for each in kept}
         assert "audit_log_forked" in [event for event, _ in told]
         # The witness has both, signed by one key: neither story is believed any more.
         for log in (true, false):
             (report, _) = verify_exports([log, read_log(tmp_path / "sat1")], [], [])
             assert "one history here and another one there" in report.problems[0]
             assert not verify_exports([log], [], [])[0].problems
+        # It needs no log for that, and not what it has cosigned last: that may go on.
+        alone = read_log(tmp_path / "sat1")
+        alone.seen = kept
+        gone = verify_exports([alone], [true.key], [])[1]
+        assert gone.problems == [f"it has signed two histories of {gone_at} entries"]
 
     run_virtual(main)
 
