@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError
@@ -42,6 +42,16 @@ class NodeFacts:
     roles: frozenset[str] = frozenset()
     purposes: frozenset[str] = frozenset(PURPOSES)
     """What it is trusted for at all, whatever a policy allows."""
+
+    names: frozenset[str] = field(init=False, repr=False, compare=False)
+    """By what sets of nodes may mean it (`stack.policy.node_set`), each kind with a mark of its
+    own, whatever somebody calls himself."""
+
+    def __post_init__(self) -> None:
+        names = {"any", *(f"law:{one}" for one in self.jurisdictions)}
+        names.update(f"role:{one}" for one in self.roles)
+        names.add(f"domain:{self.domain}")
+        object.__setattr__(self, "names", frozenset(names))
 
 
 class Directory:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 from stack.core.eid import SCHEME_DTN, SCHEME_IPN, Eid
 from stack.core.errors import DecodeError
@@ -40,6 +41,10 @@ class _Ipn:
 
     parts: tuple[tuple[Interval, ...], ...]
 
+    @property
+    def terms(self) -> int:
+        return sum(map(len, self.parts)) - 2  # one for a number in each part
+
     def matches(self, eid: Eid) -> bool:
         ssp = eid.ssp
         return isinstance(ssp, tuple) and all(
@@ -63,6 +68,7 @@ class _Dtn:
     node: str | None
     segments: tuple[str | None, ...]
     open_ended: bool
+    terms: ClassVar = 1
 
     def matches(self, eid: Eid) -> bool:
         if eid.scheme != SCHEME_DTN or eid.is_null:
@@ -98,6 +104,7 @@ class _Scheme:
     """Every endpoint of a scheme; of any for 0."""
 
     scheme: int
+    terms: ClassVar = 1
 
     def matches(self, eid: Eid) -> bool:
         return self.scheme in (0, eid.scheme)
@@ -126,6 +133,11 @@ class EidPattern:
     def matches(self, eid: Eid) -> bool:
         """Whether an endpoint is meant."""
         return any(item.matches(eid) for item in self.items)
+
+    @property
+    def terms(self) -> int:
+        """Alternatives and intervals in it: what it takes to tell whether an endpoint is meant."""
+        return sum(item.terms for item in self.items)
 
     def meets(self, other: EidPattern) -> bool:
         """Whether there is an endpoint that both mean."""

@@ -152,7 +152,7 @@ def encode_label(policy: DataPolicy) -> bytes:
     """The data of a policy's block.  Raises `LocalError` for one that is too large to travel."""
     for nodes in (policy.readers, policy.rest, policy.transit):
         try:
-            NodeSet.parse(str(nodes))
+            nodes.check_readable()
         except DecodeError as error:
             raise LocalError(
                 f"{error.reason}; write the sets of this data policy shorter"

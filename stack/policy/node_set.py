@@ -14,7 +14,7 @@ set, whatever is subtracted from what: who cannot show where he belongs is not m
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import ClassVar, Final, Literal
@@ -25,9 +25,10 @@ from stack.policy.eid_pattern import EidPattern
 
 CHARS_MAX = 1024
 DEPTH_MAX = 16
-NESTED_MAX = 64
-"""Sets within one another, as each `&` after a `-` puts what is before it into another: whoever
-reads labels must not run out of stack, nor of time, for what somebody has made up."""
+TERMS_MAX = 64
+"""Names in a set, of patterns each alternative and interval: it is read for whoever sends it, and
+asked of each node of a plan; and there are no more sets within one another than names, so that no
+reader runs out of stack."""
 
 _SECTION = "docs/sovereignty.md"
 
@@ -42,107 +43,123 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 
-Kind = Literal["any", "none", "jurisdiction", "domain", "role", "node"]
 
-
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Atom:
     """Nodes of one property."""
 
-    kind: Kind
-    name: str = ""
-    depth: ClassVar[int] = 0
+    text: str
+    pattern: EidPattern | None = None
+    """Where it means nodes by their ids."""
+
+    name: str = field(init=False)
+    """What those it means have in common (`NodeFacts.names`)."""
+
+    parentheses: ClassVar = 0
+
+    def __post_init__(self) -> None:
+        plain = ":" in self.text or self.text in ("any", "none")
+        object.__setattr__(self, "name", self.text if plain else f"law:{self.text}")
+
+    @property
+    def terms(self) -> int:
+        return 1 if self.pattern is None else self.pattern.terms
 
     def holds(self, node: NodeFacts) -> bool:
-        name = self.name
-        match self.kind:
-            case "any":
-                return True
-            case "jurisdiction":
-                return name in node.jurisdictions
-            case "domain":
-                return name == node.domain
-            case "role":
-                return name in node.roles
-            case "node":
-                return EidPattern.parse(name).matches(node.id)
-        return False
-
-    def __str__(self) -> str:
-        if self.kind == "node":
-            quoted = re.search(r"[\s|&()]", self.name) is not None
-            return f'node:"{self.name}"' if quoted else f"node:{self.name}"
-        if self.kind in ("domain", "role"):
-            return f"{self.kind}:{self.name}"
-        return self.name or self.kind
+        if self.pattern is not None:
+            return self.pattern.matches(node.id)
+        return self.name in node.names
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Join:
     """Of several sets the union ("|") or what they have in common ("&"), each named once and in
     order, so that what means the same is mostly written the same."""
 
     mark: Literal["|", "&"]
     members: tuple[_Expression, ...]
-    depth: int = field(init=False, compare=False, repr=False, default=0)
-    """Sets within one another in it."""
+    names: frozenset[str] = field(init=False)
+    """Those of members that are known by a name: whoever makes up a policy may name many, which
+    are so looked up at once for each node of a plan."""
+
+    others: tuple[_Expression, ...] = field(init=False)
+    text: str = field(init=False)
+    terms: int = field(init=False)
+    parentheses: int = field(init=False)
+    """In one another, in its text."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "depth", 1 + max(each.depth for each in self.members))
+        named, others = [], []
+        for one in self.members:
+            if isinstance(one, _Atom) and one.pattern is None:
+                named.append(one.name)
+            else:
+                others.append(one)
+        text = f" {self.mark} ".join(map(_nested, self.members))
+        object.__setattr__(self, "names", frozenset(named))
+        object.__setattr__(self, "others", tuple(others))
+        object.__setattr__(self, "text", text)
+        object.__setattr__(self, "terms", sum(one.terms for one in self.members))
+        object.__setattr__(self, "parentheses", max(map(_parentheses, self.members)))
 
     def holds(self, node: NodeFacts) -> bool:
-        inside = (member.holds(node) for member in self.members)
-        return any(inside) if self.mark == "|" else all(inside)
+        if self.mark == "|":
+            named = not self.names.isdisjoint(node.names)
+            return named or any(one.holds(node) for one in self.others)
+        return self.names <= node.names and all(one.holds(node) for one in self.others)
 
-    def __str__(self) -> str:
-        return f" {self.mark} ".join(_nested(member) for member in self.members)
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Without:
     """What is in the first set and not in the second."""
 
     first: _Expression
     second: _Expression
-    depth: int = field(init=False, compare=False, repr=False, default=0)
-    """As of `_Join`."""
+    text: str = field(init=False)
+    terms: int = field(init=False)
+    parentheses: int = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "depth", 1 + max(self.first.depth, self.second.depth))
+        first, second = self.first, self.second
+        chain = isinstance(first, _Without)
+        inside = max(first.parentheses if chain else _parentheses(first), _parentheses(second))
+        text = f"{first.text if chain else _nested(first)} - {_nested(second)}"
+        object.__setattr__(self, "text", text)
+        object.__setattr__(self, "terms", first.terms + second.terms)
+        object.__setattr__(self, "parentheses", inside)
 
     def holds(self, node: NodeFacts) -> bool:
         return self.first.holds(node) and not self.second.holds(node)
-
-    def __str__(self) -> str:
-        first = str(self.first) if isinstance(self.first, _Without) else _nested(self.first)
-        return f"{first} - {_nested(self.second)}"
 
 
 _Expression = _Atom | _Join | _Without
 
 
 def _nested(expression: _Expression) -> str:
-    return str(expression) if isinstance(expression, _Atom) else f"({expression})"
+    return expression.text if isinstance(expression, _Atom) else f"({expression.text})"
 
 
-def _join(mark: Literal["|", "&"], *members: _Expression) -> _Expression:
+def _parentheses(expression: _Expression) -> int:
+    return 0 if isinstance(expression, _Atom) else expression.parentheses + 1
+
+
+def _join(mark: Literal["|", "&"], members: Sequence[_Expression]) -> _Expression:
     """The canonical form: nothing nested that need not be, nothing twice, in order."""
-    flat: set[_Expression] = set()
+    if len(members) == 1:
+        return members[0]
+    flat: dict[str, _Expression] = {}
     for member in members:
         if isinstance(member, _Join) and member.mark == mark:
-            flat.update(member.members)
+            flat.update((each.text, each) for each in member.members)
         else:
-            flat.add(member)
-    everything, nothing = _Atom("any"), _Atom("none")
-    absorbing, neutral = (everything, nothing) if mark == "|" else (nothing, everything)
+            flat[member.text] = member
+    absorbing, neutral = ("any", "none") if mark == "|" else ("none", "any")
     if absorbing in flat:
-        return absorbing
-    flat.discard(neutral)
-    if not flat:
-        return neutral
-    if len(flat) == 1:
-        return flat.pop()
-    return _Join(mark, tuple(sorted(flat, key=str)))
+        return flat[absorbing]
+    flat.pop(neutral, None)
+    if len(flat) < 2:
+        return next(iter(flat.values()), _Atom(neutral))
+    return _Join(mark, tuple(flat[text] for text in sorted(flat)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,22 +173,35 @@ class NodeSet:
     _text: str = field(init=False)  # quick to compare, and its hash is kept
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_text", str(self._expression))
+        object.__setattr__(self, "_text", self._expression.text)
 
     @staticmethod
     def parse(text: str) -> NodeSet:
         """Read an expression.  Raises `DecodeError`."""
         return _parsed(text)
 
+    def check_readable(self) -> None:
+        """Raise `DecodeError` where nobody would read its text, as what is joined of others may
+        have grown."""
+        found, text = self._expression, self._text
+        for most, count, what in (
+            (TERMS_MAX, found.terms, "names, alternatives and intervals"),
+            (DEPTH_MAX, found.parentheses, "parentheses in one another"),
+            (CHARS_MAX, len(text), "characters"),
+        ):
+            if count > most:
+                words = f"node set {text[:64]!r}: {count} {what}, at most {most}"
+                raise DecodeError(words, _SECTION)
+
     def holds(self, node: NodeFacts | None) -> bool:
         """Whether a node is in the set; one of which nothing is known never is."""
         return node is not None and self._expression.holds(node)
 
     def __and__(self, other: NodeSet) -> NodeSet:
-        return NodeSet(_join("&", self._expression, other._expression))
+        return NodeSet(_join("&", (self._expression, other._expression)))
 
     def __or__(self, other: NodeSet) -> NodeSet:
-        return NodeSet(_join("|", self._expression, other._expression))
+        return NodeSet(_join("|", (self._expression, other._expression)))
 
     def __sub__(self, other: NodeSet) -> NodeSet:
         return NodeSet(_Without(self._expression, other._expression))
@@ -201,6 +231,7 @@ class _Reader:
     def __init__(self, text: str) -> None:
         self._text = text
         self._tokens = self._cut()
+        self._terms = 0
         self.token = next(self._tokens, None)
 
     def _cut(self) -> Iterator[str | _Atom]:
@@ -210,7 +241,13 @@ class _Reader:
             if match is None:
                 raise self.wrong(f"not understood: {self._text[at:][:32].strip()!r}")
             at = match.end()
-            yield _token(match)
+            token = _token(match)
+            if isinstance(token, _Atom):
+                self._terms += 1 if token.pattern is None else token.pattern.terms
+                if self._terms > TERMS_MAX:
+                    words = f"more than {TERMS_MAX} names, alternatives and intervals"
+                    raise self.wrong(f"{words}: write the set shorter")
+            yield token
 
     def wrong(self, words: str) -> DecodeError:
         return DecodeError(f"node set {self._text[:64]!r}: {words}", _SECTION)
@@ -224,18 +261,18 @@ class _Reader:
         while self.token == "|":  # noqa: S105 - a token of a text
             self._next()
             members.append(self._product(depth))
-        return _join("|", *members)
+        return _join("|", members)
 
     def _product(self, depth: int) -> _Expression:
-        found = self._one(depth)
+        factors = [self._one(depth)]
         while self.token in ("&", "-"):
             mark = self._next()
             other = self._one(depth)
-            found = _join("&", found, other) if mark == "&" else _Without(found, other)
-            if found.depth > NESTED_MAX:
-                words = f"more than {NESTED_MAX} sets within one another"
-                raise self.wrong(f"{words}: take away one set, as in a - (b | c)")
-        return found
+            if mark == "&":
+                factors.append(other)
+            else:
+                factors = [_Without(_join("&", factors), other)]
+        return _join("&", factors)
 
     def _one(self, depth: int) -> _Expression:
         if depth > DEPTH_MAX:
@@ -252,21 +289,14 @@ class _Reader:
 
 
 def _token(match: re.Match[str]) -> str | _Atom:
-    if mark := match["mark"] or match["minus"]:
-        return mark
-    for pattern in (match["quoted"], match["pattern"]):
-        if pattern is not None:
-            return _node(EidPattern.parse(pattern))
-    if match["kind"] == "domain":
-        return _Atom("domain", match["name"])
-    if match["kind"] == "role":
-        return _Atom("role", match["name"])
-    word = match["word"] or ""
-    if word in ("any", "none"):
-        return _Atom("any" if word == "any" else "none")
-    if JURISDICTION.fullmatch(word) is None:
-        raise DecodeError(f"{word[:32]!r} is no jurisdiction: write it in capitals", _SECTION)
-    return _Atom("jurisdiction", word)
+    kind, text = match.lastgroup, match[0].lstrip()
+    if kind in ("mark", "minus"):
+        return text
+    if kind in ("quoted", "pattern"):
+        return _node(EidPattern.parse(match[kind]))
+    if kind == "word" and text not in ("any", "none") and JURISDICTION.fullmatch(text) is None:
+        raise DecodeError(f"{text[:32]!r} is no jurisdiction: write it in capitals", _SECTION)
+    return _Atom(text)
 
 
 def _node(pattern: EidPattern) -> _Atom:
@@ -275,7 +305,8 @@ def _node(pattern: EidPattern) -> _Atom:
     if not all(EidPattern(pattern.text, (item,)).meets(_NODE_IDS) for item in pattern.items):
         words = f"{pattern.text[:64]!r} means services, and no node"
         raise DecodeError(f"{words}: write it like dtn://kiruna/ or ipn:5.0", _SECTION)
-    return _Atom("node", pattern.text)
+    quoted = re.search(r"[\s|&()]", pattern.text) is not None
+    return _Atom(f'node:"{pattern.text}"' if quoted else f"node:{pattern.text}", pattern)
 
 
 _NODE_IDS: Final = EidPattern.parse("ipn:*.*.0|dtn://*/")

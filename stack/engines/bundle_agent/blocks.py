@@ -37,6 +37,7 @@ from stack.wire.bundle import (
     parse_priority,
 )
 
+UNINTELLIGIBLE = ReportReason.BLOCK_UNINTELLIGIBLE
 PLAIN = frozenset({PAYLOAD, BLOCK_INTEGRITY, BLOCK_CONFIDENTIALITY})
 """Known types of block that say nothing to be judged here."""
 
@@ -112,7 +113,10 @@ class BlockReader:
                         words = "a data policy that may get lost on the way by its flags"
                         raise DecodeError(words, "docs/sovereignty.md")
                     if block.data is not self._label:
-                        self._policy = decode_label(block.data)
+                        try:
+                            self._policy = decode_label(block.data)
+                        except DecodeError as error:  # nobody can tell who may hear of it
+                            return Refused(UNINTELLIGIBLE, "malformed", str(error))
                         self._label = bytes(block.data)
                     found.label, found.policy = self._label, self._policy
                 elif not self._priority(block, found):
@@ -159,8 +163,7 @@ class BlockReader:
                 return refused(bundle, reason, "hop_limit_exceeded", words, found.unprocessed)
         elif found.age_ms is None and place is Place.FORWARD and self._endless(bundle, found):
             words = "nobody on its way could read when it ends, nor how far it came"
-            reason = ReportReason.BLOCK_UNINTELLIGIBLE
-            return refused(bundle, reason, "endless", words, found.unprocessed)
+            return refused(bundle, UNINTELLIGIBLE, "endless", words, found.unprocessed)
         primary, config = bundle.primary, self._config
         ahead_ms = primary.creation_ms - now_ms
         if ahead_ms > config.creation_ahead_ms_max and config.trusted_clock:
@@ -211,8 +214,7 @@ def refused(
 
 def malformed(bundle: Bundle, error: DecodeError, unprocessed: int = 0) -> Refused:
     """A bundle whose content is not what a specification allows."""
-    reason = ReportReason.BLOCK_UNINTELLIGIBLE
-    return refused(bundle, reason, "malformed", str(error), unprocessed)
+    return refused(bundle, UNINTELLIGIBLE, "malformed", str(error), unprocessed)
 
 
 def unproven(bundle: Bundle, opened: Opened, unprocessed: int = 0) -> Refused:

@@ -14,7 +14,7 @@ from stack.engines.bundle_agent import AgentConfig
 from stack.engines.bundle_agent.notes import labelled, note_of, unlabelled
 from stack.engines.bundle_agent.trail import AuditTrail
 from stack.policy import DataPolicy, Directory, NodeFacts, NodeSet, PolicyGate
-from stack.policy.label import decode_label, label_of, policy_block
+from stack.policy.label import _decoded, decode_label, label_of, policy_block
 from stack.ports.application import Outgoing
 from stack.ports.store import Place, Put
 from stack.storage.memory import MemoryStore
@@ -166,9 +166,11 @@ def test_a_label_that_nobody_could_work_with_is_dropped_and_not_put_aside() -> N
     knotted = "KR" + " & AA - BB" * 99
     octets = bytes(label.data).replace(cbor.tstr("KR"), cbor.tstr(knotted), 1)
     here = desk()
+    read = _decoded.cache_info().misses
     assert here.arrive(with_label(bundle, replace(label, data=octets, encoded=None))) is None
     assert here.agent.counters["dropped_malformed"] == 1
     assert not here.store.usage().bundles
+    assert _decoded.cache_info().misses == read + 1, "it is read once, and no more"
 
 
 @pytest.mark.parametrize("forbidden", [True, False])
