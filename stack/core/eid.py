@@ -62,7 +62,10 @@ class Eid:
         return self.ssp == other.ssp and self.scheme == other.scheme
 
     def __hash__(self) -> int:
-        return hash(self.ssp)
+        # Numbers with one and the same hash are quickly found, and in each table that remembers
+        # EIDs every look-up would pass by all of these; hashes of texts nobody outside knows.
+        ssp = self.ssp
+        return hash(str(self) if ssp.__class__ is tuple else ssp)
 
     def __post_init__(self) -> None:
         ssp = self.ssp
@@ -156,7 +159,7 @@ class Eid:
 
 Eid.NONE = Eid(SCHEME_DTN, "none")
 
-# Text forms, nodes and parses recur with every bundle of a flow, so they are remembered, in
+# Nodes and parses recur with every bundle of a flow, so they are remembered, in
 # bounded tables that hold at most a few MB even when a peer makes up endless EIDs.
 
 
@@ -189,7 +192,6 @@ def _parse(text: str) -> Eid:
     return Eid(code, bytes.fromhex(match[2]))
 
 
-@lru_cache(maxsize=2048)
 def _text(eid: Eid) -> str:
     ssp = eid.ssp
     if isinstance(ssp, str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -295,3 +296,10 @@ def test_order_is_total_within_a_scheme() -> None:
         "ipn:10.1",
         "ipn:1.2.1",
     ]
+
+
+def test_nobody_makes_up_eids_that_all_have_one_hash() -> None:
+    """In the tables that remember EIDs each look-up of one of them would pass by all others."""
+    numbers = [(1, 2, service * sys.hash_info.modulus + 3) for service in range(8)]
+    assert len(set(map(hash, numbers))) == 1, "as tuples they have"
+    assert len({hash(Eid(SCHEME_IPN, one)) for one in numbers}) == len(numbers)
