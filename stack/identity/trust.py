@@ -210,12 +210,14 @@ class Trust:
         self.check_listed(self.domain, self.root.serial_number, now_ms)
 
     def check_may_name(self, node: Principal, now_ms: int) -> None:
-        """Raise `SecurityError` when a node's domain is trusted no more, or its id another's."""
+        """Raise `SecurityError` when a node's domain is trusted no more, its id another's, or it is
+        under laws that its domain may not give."""
         domain = node.facts.domain
         self._check_id(node, now_ms)
         if domain == self.domain:
             return
         self.check_listed(self.domain, self._issuer(domain).serial_number, now_ms)
+        self._check_laws(node)
         for other, name in self._nodes:
             if other != domain and name == str(node.facts.id):
                 raise SecurityError(f"domain {domain} says so of {name}, a node of domain {other}")
@@ -340,11 +342,16 @@ class Trust:
                 check_issued(node.certificate, federation.certificate)
                 check_period(federation.certificate, now_ms)
                 self.check_listed(self.domain, federation.certificate.serial_number, now_ms)
-                if not node.facts.jurisdictions <= federation.terms.jurisdictions:
-                    beyond = ", ".join(node.facts.jurisdictions - federation.terms.jurisdictions)
-                    raise SecurityError(f"its domain may not say that it is under {beyond}")
+                self._check_laws(node)
         except SecurityError as error:
             raise SecurityError(with_id + str(error)) from None
+
+    def _check_laws(self, node: Principal) -> None:
+        """Raise `SecurityError` where a node of another domain is under laws that were not agreed
+        with that."""
+        agreed = self.federations[node.facts.domain].terms.jurisdictions
+        if beyond := sorted(node.facts.jurisdictions - agreed):
+            raise SecurityError(f"its domain may not say that it is under {', '.join(beyond)}")
 
     def _check_id(self, node: Principal, now_ms: int) -> None:
         """Raise `SecurityError` where a node has an id that its domain may not give.  This one may

@@ -69,7 +69,8 @@ class Witnesses:
         now_ms = self._port.dtn_ms()
         for name in self._names:
             asked = self._asked(name, log)
-            waits = asked.offered is not None and now_ms - asked.at_ms < AGAIN_MS
+            # A clock that was ahead when it was asked may have been set back since.
+            waits = asked.offered is not None and 0 <= now_ms - asked.at_ms < AGAIN_MS
             if waits or asked.cosigned.peaks.size >= log.peaks.size:
                 continue
             path = await self._path(asked.cosigned, self._log)

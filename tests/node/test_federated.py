@@ -19,6 +19,7 @@ from stack.core.eid import Eid
 from stack.core.errors import PolicyError, SecurityError
 from stack.fec.config import FecConfig
 from stack.identity import AuthorityFolder, NodeFolder, Terms, pem
+from stack.identity.folder import NODE_DAYS
 from stack.identity.names import UNSAID, NameSpace
 from stack.node.config import IdentityConfig, SecurityConfig
 from stack.node.link import LinkHealth
@@ -52,15 +53,16 @@ class Domains:
         folder.create(name, passphrase=b"", **facts)
         return folder
 
-    def enrolled(self, root: Path, name: str, home: str) -> NodeFolder:
+    def enrolled(
+        self, root: Path, name: str, home: str, law: str = "", days: int = NODE_DAYS
+    ) -> NodeFolder:
         folder = NodeFolder(root / f"{name}-identity")
-        facts: dict[str, Any] = {"jurisdictions": [LAWS[home]], "roles": ()}
+        facts: dict[str, Any] = {"jurisdictions": [law or LAWS[home]], "roles": ()}
         request = folder.begin(
             Eid.parse(f"dtn://{name}/"), passphrase=b"", entropy=os.urandom, **facts
         )
-        octets, _ = approve_request(
-            self.authorities[home], nothing, request, now_ms=EPOCH_MS, entropy=os.urandom, **facts
-        )
+        when: dict[str, Any] = {"now_ms": EPOCH_MS, "entropy": os.urandom, "days": days}
+        octets, _ = approve_request(self.authorities[home], nothing, request, **when, **facts)
         folder.accept(octets, EPOCH_MS)
         return folder
 

@@ -17,6 +17,8 @@ from stack.audit.note import SIGNATURES_MAX, LogCheckpoint, NoteKey, NoteSigner,
 from stack.core.errors import ConfigError, StoreError
 from stack.node.config import AuditConfig, PolicyConfig
 from stack.node.node import Node
+from stack.node.witnesses import AGAIN_MS, ASKED
+from stack.ports.store import Write
 from stack.services.audit import (
     COSIGNED,
     PINNED,
@@ -111,6 +113,28 @@ def test_a_witness_that_was_out_of_reach_is_asked_again(tmp_path: Path) -> None:
                 key = witness_of(satellite)
         (report,) = verify_exports([read_log(tmp_path / "gs1")], [], [key])
         assert report.witnesses["dtn://sat1/audit"] >= 2
+
+    run_virtual(main)
+
+
+def test_a_witness_is_asked_again_though_the_clock_was_ahead_when_it_was_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else nobody would be asked until the time has come that the clock showed then."""
+    heard: list[object] = []
+    monkeypatch.setattr(AuditService, "_checkpoint", lambda *_: heard.append(_))  # and is silent
+
+    async def main() -> None:
+        _, node = two(tmp_path, [])
+        async with node("gs1") as ground, node("sat1"):
+            for _ in range(2):
+                await says(ground, 1)
+                assert len(heard) == 1
+            asked = ground.port.read(ASKED, "dtn://sat1/") or b""
+            ahead = asked[:-9] + cbor.uint(ground.port.dtn_ms() + 10 * 365 * AGAIN_MS)
+            await ground.port.commit(write=[Write(ASKED, "dtn://sat1/", ahead)])
+            await says(ground, 1)
+            assert len(heard) == 2
 
     run_virtual(main)
 

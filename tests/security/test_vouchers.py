@@ -149,6 +149,18 @@ def test_a_proof_holds_by_what_certificates_say_of_its_nodes(tmp_path: Path) -> 
     assert check_proof(proof("KR | SE")).fits
 
 
+def test_a_domain_vouches_for_no_node_under_laws_that_were_not_agreed(tmp_path: Path) -> None:
+    """Its authority signs what it likes: else a proof would hold that data never left a country in
+    which none of its nodes is."""
+    domains = Domains(tmp_path)
+    domains.trusts("kari", "esa", "pass")
+    domains.bring()
+    auditor = domains.nodes["sat1"].trust()
+    kiruna = domains.enrolled(tmp_path / "liar", "kiruna", "esa", "KR").unlock(enrolled.nothing)
+    with pytest.raises(SecurityError, match="may not say that it is under KR"):
+        read_voucher(make_voucher(kiruna, key_of("kiruna"), NOW_MS), auditor, NOW_MS)
+
+
 def test_what_was_altered_vouches_for_nothing(nodes: tuple[Trust, dict[str, Identity]]) -> None:
     trust, identities = nodes
     voucher = make_voucher(identities["gs1"], key_of("gs1"), NOW_MS)

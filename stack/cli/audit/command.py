@@ -64,7 +64,6 @@ def export(
       orbitferry audit export /var/lib/orbitferry -o kiruna.audit
       orbitferry audit export data -o kiruna.audit --receipts kiruna.receipts --json
     """
-    from stack.core.private import opener
     from stack.storage.audit_log import read_log
 
     log = read_log(folder)
@@ -77,8 +76,7 @@ def export(
         for line in log.lines():
             print(line, end="")
         return
-    with open(output, "w", encoding="utf-8", opener=opener) as file:
-        file.writelines(log.lines())
+    _write(output, "".join(log.lines()).encode())
     count, first = sum(len(part.events) for part in log.parts), log.parts[0].base.size
     told = {"origin": log.origin, "key": str(log.key), "entries": count}
     if as_json:
@@ -88,6 +86,17 @@ def export(
         say(f"{output}: {count_text(count, 'entry')} of {log.origin}, from {first} on")
         say(f"its key, to be checked by another way: {log.key}")
         say(f"next: orbitferry audit verify {output}")
+
+
+def _write(path: Path, octets: bytes) -> None:
+    """Put a file in place of what was there once it is whole: an older export may be all that is
+    left of entries that were pruned.  What is no file (a pipe) is written to."""
+    from stack.core.private import write_file
+
+    if path.exists() and not path.is_file():
+        path.write_bytes(octets)
+    else:
+        write_file(path, octets)
 
 
 def witness(
@@ -154,7 +163,7 @@ def verify(
         verdict = check_proof(data, log_keys(keys), owner, known)
         _answer(verdict, unvouched, as_json)
         return
-    _, reports = checked_exports(paths, keys, owner, witnesses)
+    _, reports, _ = checked_exports(paths, keys, owner, witnesses)
     if as_json:
         emit({"logs": [report_row(report) for report in reports]})
     else:
@@ -284,8 +293,8 @@ def story(
 
     trusted = None if trust is None else believed(trust)
     owner = None if trusted is None else owner_by(trusted)
-    exports, reports = checked_exports(paths, keys, owner)
-    known = read_directory(directory, trusted)
+    exports, reports, vouched = checked_exports(paths, keys, owner)
+    known = read_directory(directory, trusted, vouched)
     doubts = unvouched_in(reports)
     problems = [f"{report.origin}: {each}" for report in reports for each in report.problems]
     found = stories(exports, known)
@@ -348,7 +357,6 @@ def prove(
     from stack.adapters.clock import SystemClock
     from stack.audit.proof import RestClaim, check_proof, make_proof
     from stack.audit.story import whole_of
-    from stack.core.private import opener
     from stack.policy.file import node_set
 
     trusted = None if trust is None else believed(trust)
@@ -363,8 +371,7 @@ def prove(
     owner = None if trusted is None else owner_by(trusted)
     verdict = check_proof(octets, log_keys(keys), owner, known)
     if output is not None:
-        with open(output, "wb", opener=opener) as file:
-            file.write(octets)
+        _write(output, octets)
     _answer(verdict, unvouched, as_json)
 
 

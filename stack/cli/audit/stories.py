@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,9 @@ from stack.core.units import printable
 
 if TYPE_CHECKING:
     from stack.audit.story import Story
+
+_FORMULA = re.compile("((?:^|[;\t\r\n])\\s*)([-=+@\uff1d\uff0b\uff0d\uff20])")
+"""How a formula begins, in full width too, as East Asian keyboards write it."""
 
 
 def as_dict(story: Story) -> dict[str, Any]:
@@ -93,7 +97,6 @@ def write_csv(path: Path, stories: list[Story], vouched_by: Mapping[str, str]) -
 
 
 def _plain(value: object) -> object:
-    """A cell that no spreadsheet takes for a formula: names come from peers."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("=", "+", "-", "@"):
-        return "'" + value
-    return value
+    """A cell that no spreadsheet takes for a formula, nor what follows a mark that it may take for
+    the end of a cell: names come from peers."""
+    return _FORMULA.sub(r"\1'\2", value) if isinstance(value, str) else value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from stack.audit.note import NoteKey
     from stack.audit.proof import Owner
     from stack.identity import Trust
-    from stack.policy import Directory
+    from stack.policy import Directory, NodeFacts
 
 EXPORTS_MAX = 1000
 
@@ -77,41 +77,60 @@ def owner_by(trust: Trust) -> Owner:
     return partial(owner, trust=trust, now_ms=SystemClock().dtn_ms())
 
 
-def read_directory(path: Path | None, trust: Trust | None = None) -> Directory | None:
-    """Where nodes are: what a file says, else certificates, else nothing."""
+def read_directory(
+    path: Path | None, trust: Trust | None = None, vouched: Iterable[NodeFacts] = ()
+) -> Directory | None:
+    """Where nodes are: what a file says, else certificates, else nothing.  Of nodes that have
+    `vouched` for their log that is the certificate by which they did: it may have ended since."""
     from stack.adapters.clock import SystemClock
+    from stack.policy import Directory
     from stack.policy.file import load_directory
 
     if path is not None:
         return load_directory(path)
-    return None if trust is None else trust.directory(SystemClock().dtn_ms())
+    if trust is None:
+        return None
+    return Directory((*trust.directory(SystemClock().dtn_ms()), *vouched))
 
 
 def log_keys(texts: Sequence[str]) -> list[NoteKey]:
-    """Keys as the command line has them."""
+    """Keys of logs as the command line has them."""
+    from stack.audit.note import LOG_KEY
+
+    return _keys(texts, LOG_KEY, "--key", "a log: `audit export` shows it")
+
+
+def _keys(texts: Sequence[str], kind: int, option: str, whose: str) -> list[NoteKey]:
     from stack.audit.note import NoteKey
 
-    return [NoteKey.parse(text) for text in texts]
+    keys = [NoteKey.parse(text) for text in texts]
+    for key in keys:
+        if key.kind != kind:
+            raise CommandError(f"{option}: the key of {key.name}", f"give that of {whose}")
+    return keys
 
 
 def checked_exports(
     paths: list[Path], keys: Sequence[str], owner: Owner | None, witnesses: Sequence[str] = ()
-) -> tuple[list[LogExport], list[LogReport]]:
+) -> tuple[list[LogExport], list[LogReport], list[NodeFacts]]:
     """Logs, and what is wrong with each; a key for which the node of a log does not vouch is, where
-    an `owner` is asked for."""
+    an `owner` is asked for; and what is known of the nodes that do."""
     from stack.audit.export import verify_exports
+    from stack.audit.note import WITNESS_KEY
     from stack.core.errors import SecurityError
 
     exports = read_exports(paths)
-    reports = verify_exports(exports, log_keys(keys), log_keys(witnesses))
+    cosign = _keys(witnesses, WITNESS_KEY, "--witness", "a witness: `audit witness` shows it")
+    reports = verify_exports(exports, log_keys(keys), cosign)
+    vouched = []
     if owner is not None:
-        for export, report in zip(exports, reports, strict=True):
+        for export, report in zip(exports, reports, strict=False):  # the others are not here
             try:
-                owner(export.key, export.voucher)
+                vouched.append(owner(export.key, export.voucher)[1])
                 report.vouched_by = "certificate"
             except SecurityError as error:
                 report.problems.append(str(error))
-    return exports, reports
+    return exports, reports, vouched
 
 
 def unvouched_in(reports: Sequence[LogReport]) -> list[str]:
