@@ -204,21 +204,28 @@ def merged(exports: Iterable[LogExport]) -> list[LogExport]:
 
 def _joined(first: LogExport, second: LogExport) -> LogExport | None:
     """Two exports of a log as one, unless they differ or something is missing in between."""
-    same = (first.origin, first.key) == (second.origin, second.key)
-    if not same or first.earlier or second.earlier:
+    if (first.origin, first.key) != (second.origin, second.key):
         return None
-    ahead = second.base.size - first.base.size
-    here = first.events[ahead:]
-    if second.base.size > first.size or here[: len(second.events)] != second.events[: len(here)]:
+    parts: list[LogPart] = []
+    for part in sorted((*first.parts, *second.parts), key=lambda each: each.base.size):
+        if not parts or part.base.size > parts[-1].size:
+            parts.append(part)
+            continue
+        base, events = parts[-1]
+        here = events[part.base.size - base.size :]
+        if here[: len(part.events)] != part.events[: len(here)]:
+            return None
+        parts[-1] = LogPart(base, events + part.events[len(here) :])
+    if len(parts) > max(len(first.parts), len(second.parts)):
         return None
     return LogExport(
         first.origin,
         first.key,
-        first.base,
-        first.events + second.events[len(here) :],
+        *parts.pop(),
         [*dict.fromkeys((*first.checkpoints, *second.checkpoints))],
         [*dict.fromkeys((*first.seen, *second.seen))],
         second.voucher or first.voucher,
+        parts,
     )
 
 

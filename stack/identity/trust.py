@@ -217,7 +217,7 @@ class Trust:
         if domain == self.domain:
             return
         self.check_listed(self.domain, self._issuer(domain).serial_number, now_ms)
-        self._check_laws(node)
+        _check_laws(node, self.federations[domain].terms)
         for other, name in self._nodes:
             if other != domain and name == str(node.facts.id):
                 raise SecurityError(f"domain {domain} says so of {name}, a node of domain {other}")
@@ -342,16 +342,9 @@ class Trust:
                 check_issued(node.certificate, federation.certificate)
                 check_period(federation.certificate, now_ms)
                 self.check_listed(self.domain, federation.certificate.serial_number, now_ms)
-                self._check_laws(node)
+                _check_laws(node, federation.terms)
         except SecurityError as error:
             raise SecurityError(with_id + str(error)) from None
-
-    def _check_laws(self, node: Principal) -> None:
-        """Raise `SecurityError` where a node of another domain is under laws that were not agreed
-        with that."""
-        agreed = self.federations[node.facts.domain].terms.jurisdictions
-        if beyond := sorted(node.facts.jurisdictions - agreed):
-            raise SecurityError(f"its domain may not say that it is under {', '.join(beyond)}")
 
     def _check_id(self, node: Principal, now_ms: int) -> None:
         """Raise `SecurityError` where a node has an id that its domain may not give.  This one may
@@ -378,6 +371,12 @@ class Trust:
         if federation is None:
             return node.facts
         return replace(node.facts, purposes=federation.terms.purposes)
+
+
+def _check_laws(node: Principal, terms: Terms) -> None:
+    """Raise `SecurityError` where a node of another domain is under laws that were not agreed."""
+    if beyond := sorted(node.facts.jurisdictions - terms.jurisdictions):
+        raise SecurityError(f"its domain may not say that it is under {', '.join(beyond)}")
 
 
 def _sorted(

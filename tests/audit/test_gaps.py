@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from stack.audit.event import Act, AuditEvent, encode_event
-from stack.audit.export import LogExport, LogReport, read_export, verify_exports
+from stack.audit.export import LogExport, LogReport, merged, read_export, verify_exports
 from stack.audit.merkle import Peaks
 from stack.audit.proof import RestClaim, check_proof, make_proof
 from stack.audit.story import stories
@@ -156,3 +156,34 @@ def test_nothing_is_proven_over_a_gap() -> None:
         assert missing
     with pytest.raises(LocalError, match="is pruned, or damaged"):
         verdict(with_gap(range(1, 4)))
+
+
+def test_exports_with_gaps_go_together_and_fill_one_another() -> None:
+    """One is given twice, or another is from before the disk was damaged, or has lost something
+    else."""
+    log = without(exported("gs1", EVENTS), range(3, 5))
+    (twice,) = merged([log, without(exported("gs1", EVENTS), range(3, 5))])
+    assert [*twice.lines()] == [*log.lines()]
+    assert (twice.gaps, [report_of(twice).missing]) == ([range(3, 5)], [2])
+    before, other = exported("gs1", EVENTS[:9]), without(exported("gs1", EVENTS), range(7, 20))
+    for more in (before, other):
+        (filled,) = merged([log, more])
+        assert filled.gaps == []
+        assert not report_of(filled).problems
+        assert filled.events == exported("gs1", EVENTS).events
+    later = exported("gs1", EVENTS, pruned=6)
+    (kept,) = merged([later, log])
+    assert kept.gaps == [range(3, 5)]
+    forged = exported("gs1", [*EVENTS[:8], *EVENTS[9:]])
+    assert len(merged([log, forged])) == 2
+    assert len(merged([exported("gs1", EVENTS[:2]), log, exported("gs1", EVENTS, pruned=20)])) == 1
+
+
+def test_of_a_log_with_a_gap_that_is_given_twice_is_proven_what_is_of_once() -> None:
+    claim = RestClaim(BUNDLE, NodeSet.parse("KR | EU"), T0, T0 + 4 * HOUR)
+    more = {name: [*events, *others(name)] for name, events in journey().items()}
+    more["relay"][:0] = [event("relay", -2, Act.REFUSED, name=OTHER)] * 3
+    logs = [without(each, range(1, 2)) for each in exports(more) if each.node == "dtn://relay/"]
+    logs += [each for each in exports(more) if each.node != "dtn://relay/"]
+    proof = make_proof(claim, merged([*logs, *logs]), DIRECTORY, T0 + 10 * HOUR)
+    assert check_proof(json.dumps(proof).encode()).fits
