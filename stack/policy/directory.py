@@ -50,7 +50,7 @@ class NodeFacts:
     def __post_init__(self) -> None:
         names = {"any", *(f"law:{one}" for one in self.jurisdictions)}
         names.update(f"role:{one}" for one in self.roles)
-        names.add(f"domain:{self.domain}")
+        names.update((f"domain:{self.domain}", f"node:{self.id}"))
         object.__setattr__(self, "names", frozenset(names))
 
 

@@ -45,6 +45,14 @@ class _Ipn:
     def terms(self) -> int:
         return sum(map(len, self.parts)) - 2  # one for a number in each part
 
+    @property
+    def only(self) -> str:
+        """The one endpoint that is meant, as text, or nothing."""
+        if any(len(part) > 1 or part[0][0] < part[0][1] for part in self.parts):
+            return ""
+        allocator, node, service = (part[0][0] for part in self.parts)
+        return f"ipn:{allocator}.{node}.{service}" if allocator else f"ipn:{node}.{service}"
+
     def matches(self, eid: Eid) -> bool:
         ssp = eid.ssp
         return isinstance(ssp, tuple) and all(
@@ -69,6 +77,12 @@ class _Dtn:
     segments: tuple[str | None, ...]
     open_ended: bool
     terms: ClassVar = 1
+
+    @property
+    def only(self) -> str:
+        if self.node is None or self.open_ended or None in self.segments:
+            return ""
+        return f"dtn://{self.node}/{'/'.join(map(str, self.segments))}"
 
     def matches(self, eid: Eid) -> bool:
         if eid.scheme != SCHEME_DTN or eid.is_null:
@@ -105,6 +119,7 @@ class _Scheme:
 
     scheme: int
     terms: ClassVar = 1
+    only: ClassVar = ""
 
     def matches(self, eid: Eid) -> bool:
         return self.scheme in (0, eid.scheme)
@@ -133,6 +148,11 @@ class EidPattern:
     def matches(self, eid: Eid) -> bool:
         """Whether an endpoint is meant."""
         return any(item.matches(eid) for item in self.items)
+
+    @property
+    def is_one(self) -> bool:
+        """Whether it means the one endpoint whose text it has."""
+        return len(self.items) == 1 and self.items[0].only == self.text
 
     @property
     def terms(self) -> int:

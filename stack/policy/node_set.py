@@ -50,7 +50,7 @@ class _Atom:
 
     text: str
     pattern: EidPattern | None = None
-    """Where it means nodes by their ids."""
+    """Where it may mean several nodes by their ids."""
 
     name: str = field(init=False)
     """What those it means have in common (`NodeFacts.names`)."""
@@ -83,7 +83,6 @@ class _Join:
     are so looked up at once for each node of a plan."""
 
     others: tuple[_Expression, ...] = field(init=False)
-    text: str = field(init=False)
     terms: int = field(init=False)
     parentheses: int = field(init=False)
     """In one another, in its text."""
@@ -95,12 +94,14 @@ class _Join:
                 named.append(one.name)
             else:
                 others.append(one)
-        text = f" {self.mark} ".join(map(_nested, self.members))
         object.__setattr__(self, "names", frozenset(named))
         object.__setattr__(self, "others", tuple(others))
-        object.__setattr__(self, "text", text)
         object.__setattr__(self, "terms", sum(one.terms for one in self.members))
         object.__setattr__(self, "parentheses", max(map(_parentheses, self.members)))
+
+    @property
+    def text(self) -> str:
+        return f" {self.mark} ".join(map(_nested, self.members))
 
     def holds(self, node: NodeFacts) -> bool:
         if self.mark == "|":
@@ -115,7 +116,6 @@ class _Without:
 
     first: _Expression
     second: _Expression
-    text: str = field(init=False)
     terms: int = field(init=False)
     parentheses: int = field(init=False)
 
@@ -123,10 +123,14 @@ class _Without:
         first, second = self.first, self.second
         chain = isinstance(first, _Without)
         inside = max(first.parentheses if chain else _parentheses(first), _parentheses(second))
-        text = f"{first.text if chain else _nested(first)} - {_nested(second)}"
-        object.__setattr__(self, "text", text)
         object.__setattr__(self, "terms", first.terms + second.terms)
         object.__setattr__(self, "parentheses", inside)
+
+    @property
+    def text(self) -> str:
+        first = self.first
+        before = first.text if isinstance(first, _Without) else _nested(first)
+        return f"{before} - {_nested(self.second)}"
 
     def holds(self, node: NodeFacts) -> bool:
         return self.first.holds(node) and not self.second.holds(node)
@@ -296,7 +300,7 @@ def _token(match: re.Match[str]) -> str | _Atom:
         return _node(EidPattern.parse(match[kind]))
     if kind == "word" and text not in ("any", "none") and JURISDICTION.fullmatch(text) is None:
         raise DecodeError(f"{text[:32]!r} is no jurisdiction: write it in capitals", _SECTION)
-    return _Atom(text)
+    return _atom(text)
 
 
 def _node(pattern: EidPattern) -> _Atom:
@@ -306,7 +310,15 @@ def _node(pattern: EidPattern) -> _Atom:
         words = f"{pattern.text[:64]!r} means services, and no node"
         raise DecodeError(f"{words}: write it like dtn://kiruna/ or ipn:5.0", _SECTION)
     quoted = re.search(r"[\s|&()]", pattern.text) is not None
+    if pattern.is_one and not quoted:
+        return _atom(f"node:{pattern.text}")
     return _Atom(f'node:"{pattern.text}"' if quoted else f"node:{pattern.text}", pattern)
+
+
+@lru_cache(maxsize=1024)
+def _atom(text: str) -> _Atom:
+    """Nodes of one name: the same in all sets that have it, as a node may hold many policies."""
+    return _Atom(text)
 
 
 _NODE_IDS: Final = EidPattern.parse("ipn:*.*.0|dtn://*/")

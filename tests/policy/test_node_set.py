@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from types import FrameType
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError
 from stack.policy import NodeFacts, NodeSet
+from stack.policy.eid_pattern import EidPattern
 from stack.policy.node_set import CHARS_MAX, DEPTH_MAX, TERMS_MAX
 from tests.policy import cases
 
@@ -192,3 +194,43 @@ def test_names_of_one_kind_are_none_of_another() -> None:
         assert not NodeSet.parse(f"{name} | XX").holds(liar), name
         assert not NodeSet.parse(f"{name} & any").holds(liar), name
     assert NodeSet.parse("domain:KR & role:EU").holds(liar)
+
+
+@pytest.mark.parametrize("node", ["dtn://a/", "dtn://a(b/", "ipn:5.0", "ipn:977.12.0"])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "dtn://a/",
+        "dtn://a(b/",
+        "dtn://*/",
+        "dtn://a/**",
+        "dtn://a/|dtn://b/",
+        "ipn:5.0",
+        "ipn:0.5.0",
+        "ipn:[5].0",
+        "ipn:[4-5].0",
+        "ipn:5.*",
+        "ipn:977.12.0",
+        "ipn:**",
+    ],
+)
+def test_a_set_of_one_node_and_its_pattern_mean_the_same(pattern: str, node: str) -> None:
+    facts = NodeFacts(Eid.parse(node))
+    meant = EidPattern.parse(pattern).matches(facts.id)
+    for text in ("{}", "{} | US", "{} & any", "any - (any - {})"):
+        found = NodeSet.parse(text.format(f'node:"{pattern}"'))
+        assert found.holds(facts) == meant
+        assert NodeSet.parse(str(found)).holds(facts) == meant
+
+
+def test_a_set_takes_memory_in_proportion_to_its_text() -> None:
+    """As each bundle that a node holds may have a policy of its own."""
+    found = NodeSet.parse(" - ".join(["any", *(f"node:dtn://{n}/" for n in range(TERMS_MAX - 9))]))
+    seen: dict[int, object] = {}
+    waiting: list[object] = [found]
+    while waiting:
+        one = waiting.pop()
+        if id(one) not in seen and not isinstance(one, type):
+            seen[id(one)] = one
+            waiting += gc.get_referents(one)
+    assert sum(map(sys.getsizeof, seen.values())) < 20 * len(str(found))
