@@ -53,7 +53,7 @@ packages:
 	@sh scripts/system-packages.sh
 
 quick: $(VENV)/.dev  ## run the quick part of the tests (2 minutes; up to 5 on a slow machine)
-	@$(RUN) -m 'not slow' $(ARGS)
+	@$(RUN) -m 'not slow' --hypothesis-profile fewer $(ARGS)
 
 wheel: $(VENV)/.dev  ## try the built package in an empty environment, as a newcomer does
 	@$(BIN)/python scripts/try_wheel.py

@@ -24,6 +24,8 @@ settings.register_profile(
 settings.register_profile(
     "soak", settings.get_profile("commit"), derandomize=False, print_blob=True
 )
+# In `make quick` each test that says nothing else of its examples takes the first quarter of them.
+settings.register_profile("fewer", settings.get_profile("commit"), max_examples=25)
 settings.load_profile("commit")
 
 

@@ -49,6 +49,7 @@ def test_a_link_that_is_always_up_needs_no_contact(cli: Cli, pair: Pair) -> None
     assert cli("contact", "begin", "sat", "-n", pair[0]).code == 2
 
 
+@pytest.mark.slow
 def test_a_critical_message_arrives_once(cli: Cli, pair: Pair) -> None:
     assert cli("send", SATELLITE, "-m", "safe mode", "--critical", "-n", pair[0]).code == 0
     options = ("--messages", "-c", 1, "--timeout", "30s", "-n", pair[1])

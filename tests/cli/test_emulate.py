@@ -105,6 +105,7 @@ def test_errors_name_the_key(data: dict[str, Any], key: str) -> None:
 values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(
         st.sampled_from(["listen_a", "peer_b", "seed", "forward", "repair_port"]),

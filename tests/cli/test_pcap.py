@@ -49,6 +49,7 @@ def test_a_node_captures_and_inspect_follows(cli: Cli, tmp_path: Path) -> None:
     assert ", sat, received, " in shown.out
 
 
+@pytest.mark.slow
 def test_a_run_captures_and_says_so(cli: Cli, tmp_path: Path) -> None:
     path = tmp_path / "run.pcapng"
     ran = cli("loopback", SMALL, "--pcap", path, "--pcap-limit", "200kB", "--json")

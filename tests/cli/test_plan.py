@@ -260,6 +260,7 @@ def test_only_a_part_arrives(cli: Cli, plan: Path) -> None:
     assert late.code == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["png", "svg", "html"])
 def test_the_way_is_drawn(cli: Cli, plan: Path, tmp_path: Path, ending: str) -> None:
     picture = tmp_path / f"way.{ending}"
@@ -361,6 +362,7 @@ def test_report_of_a_scenario(cli: Cli, scenario: Path, tmp_path: Path) -> None:
         assert len(list(csv.DictReader(file))) == figures["passes"]
 
 
+@pytest.mark.slow
 def test_report_of_a_plan(cli: Cli, plan: Path, tmp_path: Path) -> None:
     folder = tmp_path / "report"
     (found,) = cli("plan", "report", plan, "--out", folder, "--json").json
@@ -408,6 +410,7 @@ def test_empty_plans_have_no_report(cli: Cli, tmp_path: Path) -> None:
 # ---- formats -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_show_route_and_convert_take_scenarios(cli: Cli, scenario: Path, tmp_path: Path) -> None:
     assert len(cli("plan", "show", scenario, "--json").json) > 10
     way = cli("plan", "route", scenario, "dtn://s2a/", "dtn://troll/", "--json").json[0]

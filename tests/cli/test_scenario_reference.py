@@ -6,6 +6,8 @@ import tomllib
 from pathlib import Path
 from typing import get_args
 
+import pytest
+
 from link_models.disturbances.config import Disturbance
 from link_models.disturbances.disturbance import Base
 from stack.cli.config.command import Subject, example_text
@@ -35,6 +37,7 @@ def test_every_section_has_a_purpose_keys_with_reasons_and_an_example() -> None:
         assert not shown or any(shown), section.tables
 
 
+@pytest.mark.slow
 def test_everything_is_in_the_reference() -> None:
     text = scenario_reference()
     for kind in (*get_args(Disturbance), Base):

@@ -36,6 +36,7 @@ def test_json_is_all_there_is_on_standard_output(cli: Cli) -> None:
     assert found["checks"]["custody"] > 0
 
 
+@pytest.mark.slow
 def test_a_failure_is_named_replayed_and_made_small(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

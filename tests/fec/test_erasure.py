@@ -52,6 +52,7 @@ def test_coefficients_are_the_generator_matrix_of_the_standard(k: int, n: int) -
     assert found.tolist() == [row[k:] for row in expected]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(shape=block_shapes(), data=st.data())
 def test_repair_symbols_are_those_of_reedsolo(shape: tuple[int, int], data: st.DataObject) -> None:
@@ -61,6 +62,7 @@ def test_repair_symbols_are_those_of_reedsolo(shape: tuple[int, int], data: st.D
     assert (mine == ReedsoloErasureCode().encode(source, r)).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(shape=block_shapes(), data=st.data())
 def test_recovery_is_that_of_reedsolo(shape: tuple[int, int], data: st.DataObject) -> None:

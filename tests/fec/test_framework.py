@@ -389,6 +389,7 @@ def test_any_octets_are_survived(trains: list[tuple[bytes, int, bool]]) -> None:
         assert receiver.counters()["held_bytes"] <= 1_000
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(config=fec_configs(), flips=st.lists(st.integers(0, 1 << 20), max_size=30), data=st.data())
 def test_damaged_octets_are_survived(

@@ -95,7 +95,7 @@ class PlainMachine(OurFecMachine):
     damage_max = 0
 
 
-TestOurFec = OurFecMachine.TestCase
+TestOurFec = pytest.mark.slow(OurFecMachine.TestCase)
 TestPlainFec = PlainMachine.TestCase
 TestOurFec.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
 TestPlainFec.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)

@@ -115,6 +115,7 @@ def test_a_passphrase_keeps_keys_and_tells_nothing(tmp_path: Path) -> None:
     assert "key=" not in repr(node.unlock(lambda: b"right"))
 
 
+@pytest.mark.slow
 def test_openssl_reads_what_is_written(tmp_path: Path) -> None:
     """An outside program for each form: key under scrypt, request, certificate, revocations."""
     node = NodeFolder(tmp_path / "sat1")

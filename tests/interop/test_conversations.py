@@ -241,6 +241,7 @@ def courses(draw: st.DrawFn) -> list[tuple[int, str, int, int, bool]]:
     return steps
 
 
+@pytest.mark.slow
 @given(courses())
 def test_sessions_are_what_a_simple_model_says(
     steps: list[tuple[int, str, int, int, bool]],

@@ -460,6 +460,7 @@ def test_a_run_that_was_stopped_goes_on_from_what_it_kept(
         run("bpv7", options, {**whole, "implementations": {}})
 
 
+@pytest.mark.slow
 def test_every_disagreement_with_ourselves_and_pyd3tn_is_labelled() -> None:
     pytest.importorskip("pyd3tn.bundle7")
     found = run(

@@ -142,6 +142,7 @@ def test_an_authority_that_is_not_named_is_not_believed(server: Pebble) -> None:
         HttpsClient().fetch(HttpRequest("GET", server.directory))
 
 
+@pytest.mark.slow
 def test_an_account_that_the_authority_knows_otherwise(tmp_path: Path) -> None:
     secret = bytes(range(32))
     keys = {"kid-1": base64.urlsafe_b64encode(secret).rstrip(b"=").decode()}

@@ -253,6 +253,7 @@ COMPARED: dict[str, list[dict[str, Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(COMPARED))
 def test_other_seeds_give_the_same_distributions(name: str) -> None:
     config = link(*COMPARED[name])

@@ -278,6 +278,7 @@ harmless = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(op=harmless, given_fields=st.dictionaries(fields, json_values, max_size=4))
 @settings(max_examples=100, deadline=None)
 def test_any_fields_get_a_result_or_a_typed_error(

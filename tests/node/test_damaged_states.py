@@ -8,6 +8,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from link_models.clock import run_virtual
 from stack.audit.event import Act
 from stack.core.eid import Eid
@@ -29,6 +31,7 @@ def flip(root: Path, space: str, key: str) -> None:
         assert db.total_changes == 1
 
 
+@pytest.mark.slow
 def test_a_node_starts_whichever_of_its_records_is_damaged(tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(bytes(3000))
     before = tmp_path / "before"

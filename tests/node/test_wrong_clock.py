@@ -91,6 +91,7 @@ async def is_known(node: Node, to: Node) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("days", [400, 30, -30])
 def test_nobody_counts_as_revoked_while_the_clock_is_wrong(
     tmp_path: Path, wrong: Wrong, days: int

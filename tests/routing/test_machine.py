@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -209,5 +210,5 @@ class Forwarding(RuleBasedStateMachine):
             assert octets <= contact.volume_bytes + 1e-6
 
 
-TestForwarding = Forwarding.TestCase
+TestForwarding = pytest.mark.slow(Forwarding.TestCase)
 TestForwarding.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)

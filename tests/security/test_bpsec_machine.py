@@ -62,7 +62,7 @@ class OurAcceptorMachine(BpSecMachine):
     adapter = OurAcceptor
 
 
-TestOurAcceptor = OurAcceptorMachine.TestCase
+TestOurAcceptor = pytest.mark.slow(OurAcceptorMachine.TestCase)
 TestOurAcceptor.settings = settings(max_examples=80, stateful_step_count=20, deadline=None)
 
 

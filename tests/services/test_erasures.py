@@ -96,6 +96,7 @@ def test_a_file_goes_when_its_policy_ends(tmp_path: Path, taken: bool) -> None:
     virtual(main)
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(st.lists(st.tuples(st.integers(1, 8), st.booleans()), max_size=3), st.integers(0, 3))
 def test_no_crash_leaves_anything_behind(crashes: list[tuple[int, bool]], off: int) -> None:
@@ -184,6 +185,7 @@ def test_a_disk_that_does_not_let_go_is_asked_again(
     virtual(main)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", ["1", "7200"])
 def test_the_folders_of_a_job_go(tmp_path: Path, seconds: str) -> None:
     """Of one that is over, and of one that runs when the policy ends."""

@@ -448,6 +448,7 @@ def test_cancel_by_sender_and_by_receiver(tmp_path: Path) -> None:
     virtual(main)
 
 
+@pytest.mark.slow
 def test_lifetime_ends_on_both_sides(tmp_path: Path) -> None:
     make_file(tmp_path / "a.bin", 256 * 4)
 

@@ -73,6 +73,7 @@ def run_job(
     return virtual(main), begun, content
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32), at_gs=crashes, at_sat=crashes)
 def test_crashes_anywhere(seed: int, at_gs: Crashes, at_sat: Crashes) -> None:

@@ -32,7 +32,7 @@ class OurJobsMachine(JobsMachine):
     adapter = OurJobs
 
 
-TestOurFiles = OurFilesMachine.TestCase
+TestOurFiles = pytest.mark.slow(OurFilesMachine.TestCase)
 TestOurJobs = pytest.mark.slow(OurJobsMachine.TestCase)
 TestOurFiles.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
 TestOurJobs.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)

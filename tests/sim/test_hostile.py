@@ -57,6 +57,7 @@ def test_honest_flows_arrive(mode: str) -> None:
     assert struck == 2 * EACH
 
 
+@pytest.mark.slow
 def test_he_sends_when_the_link_is_up_and_is_counted() -> None:
     quiet = run(small())
     fault = Fault(kind=HOSTILE, node="gs1", peer="sat1", at_s=0, for_s=3000, mode="strange")

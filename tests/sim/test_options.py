@@ -39,6 +39,7 @@ def test_what_is_drawn_is_sound(seed: int, nodes: int | None) -> None:
     assert "\n" not in options.line()
 
 
+@pytest.mark.slow
 def test_nearly_everything_must_arrive() -> None:
     """There are ways enough for it when the faults are over."""
     due = there = 0
@@ -108,6 +109,7 @@ def test_impossible_wishes() -> None:
         draw(1, nodes=9)
 
 
+@pytest.mark.slow
 def test_every_kind_and_every_feature_is_drawn() -> None:
     drawn = [draw(seed, nodes=None) for seed in range(300)]
     struck = Counter(fault.kind for options in drawn for fault in options.faults)

@@ -193,6 +193,7 @@ def test_a_planted_bug_is_caught(
     assert invariant in broken(run(options))
 
 
+@pytest.mark.slow
 def test_without_it_the_same_days_are_quiet() -> None:
     for options in {options.dumps(): options for _, _, options in PLANTED}.values():
         assert not broken(run(options)) - {"lost"}, "a store of 3000 octets refuses the file"
@@ -305,6 +306,7 @@ def test_a_planted_bug_of_agents_is_caught(
     pytest.fail("60 seeds have not shown it")
 
 
+@pytest.mark.slow
 def test_a_bug_is_found_in_drawn_days_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that does not recognise duplicates, which only faults bring about."""
     knows_no_duplicates(monkeypatch)

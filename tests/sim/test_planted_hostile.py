@@ -193,6 +193,7 @@ def test_it_is_found(
     pytest.fail(f"{SEEDS} days have only shown {found}")
 
 
+@pytest.mark.slow
 def test_the_intruder_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same days without what he sends show nothing."""
     knows_bundles_by_their_identity(monkeypatch)

@@ -18,6 +18,7 @@ from tests.sim import workers
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2, 3])
 def test_results_come_in_the_order_of_the_seeds(jobs: int) -> None:
     done: list[tuple[int, str]] = []

@@ -149,7 +149,7 @@ class SqliteMachine(StagingMachine):
         assert sealed <= 2 * self.model.octets() + max(self.config.segment_bytes, COMMIT_BYTES_MAX)
 
 
-TestMemoryStore = MemoryMachine.TestCase
+TestMemoryStore = pytest.mark.slow(MemoryMachine.TestCase)
 TestMemoryStore.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 TestSqliteStore = pytest.mark.slow(SqliteMachine.TestCase)
 TestSqliteStore.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)

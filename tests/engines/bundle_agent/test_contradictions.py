@@ -135,6 +135,7 @@ def test_a_forged_whole_clears_nothing_away() -> None:
     assert desk.got == [PAYLOAD]
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_forgeries_among_the_genuine_ones_change_nothing(data: st.DataObject) -> None:
     """Whatever is forged, and in whatever order all of it comes: delivered once, and then clean."""

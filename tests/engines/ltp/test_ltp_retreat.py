@@ -137,6 +137,7 @@ def test_a_megabyte_arrives_with_long_delay_and_loss(rate_bps: float | None, see
     assert path.failures <= 2
 
 
+@pytest.mark.slow
 def test_ten_megabytes_come_through_a_small_socket_buffer() -> None:
     """Unpaced, into a buffer of 208 KiB: discretionary checkpoints, whole bursts and whole blocks
     would be cancelled for ever."""

@@ -92,6 +92,7 @@ def test_an_unplanned_blackout_stalls_and_heals_without_failure() -> None:
     assert pair.a.failed == 0
 
 
+@pytest.mark.slow
 def test_the_rate_of_a_paced_link_is_kept_and_used() -> None:
     pair = Pair(seed=6)
     pair.rate_bps = 8e6

@@ -53,6 +53,7 @@ def atheris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sys.modules.pop("atheris", None)
 
 
+@pytest.mark.slow
 def test_what_it_finds_is_fed_like_other_cases(atheris: Path) -> None:
     guide = Guide("python:json:loads", "raw", 1, TargetOptions())
     stream = CaseStream(known("raw"), 1, [b"[1]"] * 7, guide=guide)

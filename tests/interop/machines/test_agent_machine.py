@@ -17,7 +17,7 @@ class OurAgentMachine(AgentPeerMachine):
     adapter = OurAgent
 
 
-TestOurAgent = OurAgentMachine.TestCase
+TestOurAgent = pytest.mark.slow(OurAgentMachine.TestCase)
 TestOurAgent.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
 
 QUICK = settings(

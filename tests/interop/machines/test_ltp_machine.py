@@ -24,7 +24,7 @@ class OurEngineMachine(LtpPeerMachine):
         check_sums(self.peer.engine)
 
 
-TestOurEngine = OurEngineMachine.TestCase
+TestOurEngine = pytest.mark.slow(OurEngineMachine.TestCase)
 TestOurEngine.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 
 QUICK = settings(

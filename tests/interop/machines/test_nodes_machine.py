@@ -22,7 +22,7 @@ class OurNodesMachine(NodesPeerMachine):
     adapter = OurNodes
 
 
-TestOurNodes = OurNodesMachine.TestCase
+TestOurNodes = pytest.mark.slow(OurNodesMachine.TestCase)
 TestOurNodes.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
 
 QUICK = settings(

@@ -100,6 +100,7 @@ def test_our_engine_is_right_behind_a_port() -> None:
     assert {"checkpoint", "report", "report acknowledged"} <= steps
 
 
+@pytest.mark.slow
 def test_a_fault_is_found_behind_a_port() -> None:
     fault = "claims the first octets of any block"
     with running(fault) as port, pytest.raises(PeerFault) as found:

@@ -53,7 +53,7 @@ class OurRouterMachine(RouterPeerMachine):
     adapter = OurRouter
 
 
-TestOurRouter = OurRouterMachine.TestCase
+TestOurRouter = pytest.mark.slow(OurRouterMachine.TestCase)
 TestOurRouter.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
 
 QUICK = settings(

@@ -229,6 +229,7 @@ def test_slices_have_their_sizes_and_gaps() -> None:
     assert bench.stream.sliced
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.binary(min_size=1, max_size=700), max_size=20),

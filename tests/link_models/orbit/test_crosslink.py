@@ -294,6 +294,7 @@ def test_no_link_is_lost_and_none_is_invented(
     check_every(a, b, limits, found, np.arange(start, end, 2000.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("apart_deg", [0.0, 0.003, 0.03, 0.3])
 def test_fly_bys_are_followed_to_the_millisecond(apart_deg: float) -> None:
     # Two satellites of one height in crossing planes meet where the planes do, within metres to

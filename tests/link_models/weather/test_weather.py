@@ -47,11 +47,13 @@ def is_cloudy_by(fraction: float, one: CloudSite) -> bool:
     return bool(abs(cloudy.mean() - fraction) <= 5 * math.sqrt(fraction * (1 - fraction) / few))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fraction", [0.0, 0.2, 0.7, 1.0])
 def test_the_share_of_clouds(fraction: float) -> None:
     assert is_cloudy_by(fraction, site(1, cloud_fraction=fraction))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fraction", "correlation_s"), [(0.3, 60.0), (0.6, 120.0)])
 def test_clear_and_cloudy_times_are_exponential(fraction: float, correlation_s: float) -> None:
     one = site(2, cloud_fraction=fraction, correlation_s=correlation_s)
@@ -89,6 +91,7 @@ def test_the_gaussian_copula_between_two_places(distance_m: float) -> None:
     assert 0.9 * excess - slack < both - 0.25 < excess + slack
 
 
+@pytest.mark.slow
 def test_far_places_do_not_change_at_the_same_instants() -> None:
     ends = [
         {edge for span in one.spans(0, 10 * BLOCK_NS) for edge in span}

@@ -50,6 +50,7 @@ class Insatiable:
         self.authority.receive(octets, NAMES[0], self.now)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("worn", [True, False])
 @pytest.mark.parametrize("terms", TERMS.values(), ids=TERMS)
 def test_all_epochs_last_until_their_end(terms: EpochTerms, worn: bool) -> None:

@@ -447,10 +447,12 @@ def a_story(world: Distribution) -> None:
         world.nobody_is_locked_out_of_a_link()
 
 
+@pytest.mark.slow
 def test_a_story_without_a_fault() -> None:
     a_story(Distribution())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda one: one.__name__)
 def test_planted_faults_are_found(fault: type) -> None:
     world = Distribution()
