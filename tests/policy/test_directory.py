@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from stack.core.eid import Eid
 from stack.core.errors import ConfigError
 from stack.policy import DataPolicy, NodeSet, PolicyGate
-from stack.policy.directory import Directory
+from stack.policy.directory import Directory, NodeFacts
 from stack.policy.file import load_directory
 
 TEXT = """
@@ -99,3 +100,34 @@ def test_a_new_directory_changes_every_answer(tmp_path: Path) -> None:
     assert all(old != new for old, new in zip(before, answers(), strict=True))
     gate.follow(directory)
     assert answers() == before
+
+
+def test_who_carries_also_holds(tmp_path: Path) -> None:
+    """To be in `transit` is not enough: what is forwarded is stored first."""
+    gate = PolicyGate(load_directory(written(tmp_path, TEXT)), "dtn://daejeon/")
+    policy = DataPolicy(rest=NodeSet.parse("KR"), transit=NodeSet.parse("KR | EU"))
+    assert not gate.may_carry(policy, "dtn://kiruna/")
+    assert gate.may_carry(policy, "dtn://daejeon/")
+
+
+def test_nodes_of_a_new_plan_are_judged_too(tmp_path: Path) -> None:
+    gate = PolicyGate(load_directory(written(tmp_path, TEXT)), "dtn://daejeon/")
+    policy = DataPolicy(transit=NodeSet.parse("KR"))
+    here = "dtn://daejeon/"
+    assert gate.barred(policy, here, lambda: [here], 1) == set()
+    assert gate.barred(policy, here, lambda: [here, "dtn://kiruna/"], 2) == {"dtn://kiruna/"}
+
+
+def test_that_data_was_made_here_does_not_let_others_pass(tmp_path: Path) -> None:
+    """A node outside `transit` may send what it makes, and passes on nothing."""
+    gate = PolicyGate(load_directory(written(tmp_path, TEXT)), "dtn://kiruna/")
+    policy = DataPolicy(transit=NodeSet.parse("KR"))
+    assert gate.refusal(policy, delivered=False, origin=True) == ""
+    assert "it may pass through 'KR'" in gate.refusal(policy, delivered=False)
+
+
+def test_a_jurisdiction_is_a_whole_name() -> None:
+    part = NodeFacts(Eid.parse("dtn://a/"), jurisdictions=frozenset({"US-CA"}), domain="kari-2")
+    assert not NodeSet.parse("US").holds(part)
+    assert not NodeSet.parse("domain:kari").holds(part)
+    assert NodeSet.parse("US-CA & domain:kari-2").holds(part)
