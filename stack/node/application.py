@@ -258,6 +258,10 @@ class LocalPort:
         """Raise `PolicyError` when data under this policy may not be sent from here to there."""
         self._agent.check_policy(destination, policy, self.dtn_ms())
 
+    def check_sending(self, outgoing: Outgoing) -> None:
+        """Raise what `commit` would for sending this now, but for the store, and send nothing."""
+        self._agent.check_sending(outgoing, self.dtn_ms())
+
     def check_path(
         self, destination: Eid, policy: DataPolicy, octets: int, lifetime_ms: int, priority: int
     ) -> None:

@@ -96,6 +96,19 @@ class PolicyGate:
         may = self.may_read if node_id == destination else self.may_carry
         return may(policy, node_id)
 
+    def missing(self, policy: DataPolicy, node_id: str, destination: str) -> str:
+        """What a policy does not allow for data to come to a node on its way to node `destination`,
+        or nothing."""
+        node = self.directory.get(node_id)
+        wanted = (
+            (_reads, f"be read at '{policy.readers}'")
+            if node_id == destination
+            else (_passes, f"pass through '{policy.transit}'"),
+            (_rests, f"rest at '{policy.rest}'"),
+        )
+        words = " and ".join(words for may, words in wanted if not may(policy, node))
+        return f"it may {words}, not at {described(self.directory, node_id)}" if words else ""
+
     def barred(
         self, policy: DataPolicy, destination: str, nodes: Callable[[], Iterable[str]], version: int
     ) -> frozenset[str]:

@@ -227,6 +227,12 @@ class AppPort(Protocol):
         """Raises `PolicyError` when data under this policy may not be sent from here to there."""
         ...
 
+    def check_sending(self, outgoing: Outgoing) -> None:
+        """Raises what `commit` would for sending this now: `PolicyError` for what its data policy
+        forbids, `SecurityError` where no key protects it, `LocalError` where it is too large.
+        Sends nothing."""
+        ...
+
     def check_path(
         self, destination: Eid, policy: DataPolicy, octets: int, lifetime_ms: int, priority: int
     ) -> None:

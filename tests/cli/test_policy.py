@@ -219,6 +219,36 @@ def test_a_node_without_a_directory_sends_nothing_under_a_policy(
     assert (ran.code, "none.toml" in ran.err) == (2, True)
 
 
+def test_what_cannot_be_sent_is_refused_at_once(cli: Cli, tmp_path: Path) -> None:
+    """Without --wait, and whatever is sent: what its data policy does not let go there, by words
+    that say what is missing, and what no key protects."""
+    names = tmp_path / "nodes.toml"
+    names.write_text(DIRECTORY)
+    path = write_config(tmp_path, "gs1", extra=f'[policy]\ndirectory = "{names}"')
+    keys = tmp_path / "keys.toml"
+    keys.write_text(keys.read_text().replace('"*"', '"dtn://gs1/", "dtn://abroad/"'))
+    abroad, home = "dtn://abroad/", "dtn://home/"
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "file").write_text("x")
+    with running_node(path):
+        for to, policy, words in (
+            (abroad, "KR", "it may be read at 'KR' and rest at 'KR', not at dtn://abroad/: 'XX'"),
+            (home, "KR", "serves dtn://home/"),
+        ):
+            for asked in (
+                ("send", to, "-m", "hello"),
+                ("send", to, names),
+                ("send", to, folder),
+                ("send", to, names, "--as-message"),
+                ("job", "submit", to, "count", names),
+            ):
+                ran = cli(*asked, "--policy", policy, "-n", path)
+                assert (ran.code, ran.out, words in ran.err) == (1, "", True), ran
+        assert cli("transfers", "list", "--all", "--json", "-n", path).json == []
+        assert cli("job", "list", "--all", "--json", "-n", path).json == []
+
+
 @pytest.mark.slow
 def test_a_directory_is_read_anew(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from link_models.clock import run_virtual
 from stack.audit.story import stories, with_carriers
 from stack.contacts.plan import Contact, Plan
 from stack.core.eid import Eid
-from stack.core.errors import ConfigError
+from stack.core.errors import ConfigError, PolicyError
 from stack.engines.bundle_agent import TunnelConfig
 from stack.node.config import PolicyConfig, parse_config
 from stack.policy import DataPolicy, NodeSet
@@ -135,6 +136,38 @@ def test_the_story_of_what_goes_by_a_tunnel_is_whole(tmp_path: Path, gateway: st
     names = with_carriers(sent[0], {each.object: each.entries for each in found})
     assert names == [sent[0], story.object]
     assert "dtn://carrier/" in [stay.node for stay in story.stays]
+
+
+def test_what_may_not_go_by_the_tunnel_is_refused_at_once(tmp_path: Path) -> None:
+    """Files and inputs of jobs too, whose bundles are made later, when nobody waits any more."""
+    directory = tmp_path / "nodes.toml"
+    directory.write_text(
+        "".join(
+            f'[[node]]\nid = "dtn://{name}/"\njurisdictions = ["{law}"]\n'
+            for name, law in (("gate", "KR"), ("exit", "XX"), ("far", "KR"))
+        )
+    )
+    kr = NodeSet.parse("KR")
+    policy = DataPolicy(readers=kr, rest=NodeSet.ANY, transit=kr)
+
+    async def main() -> None:
+        world = World(loop(), tmp_path)
+        agent = {"tunnels": (TUNNELS["gate"],)}
+        told = PolicyConfig(directory=str(directory))
+        async with world.node("gate", [], agent=agent, policy=told) as gate:
+            services = gate.services
+            for send in (
+                partial(send_message, gate.port, Eid.parse("dtn://far/messages"), b"x"),
+                partial(services.files.send, directory, "dtn://far/"),
+                partial(services.jobs.submit, "dtn://far/", "work", {}, [directory]),
+            ):
+                for waits in (True, False):
+                    with pytest.raises(PolicyError, match="it may pass through 'KR', not at dtn:"):
+                        await send(policy=policy, wait_for_path=waits)
+            assert not [*services.files.all_progress(), *services.jobs.all_status()]
+            assert gate.waiting_bytes == 0
+
+    run_virtual(main)
 
 
 @pytest.mark.parametrize(

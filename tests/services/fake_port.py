@@ -318,6 +318,10 @@ class FakePort:
         if policy == self._node.unreadable and destination.node != self.node_id.node:
             raise PolicyError("it may be read by nobody but here")
 
+    def check_sending(self, outgoing: Outgoing) -> None:
+        if outgoing.policy is not None:
+            self.check_policy(outgoing.destination, outgoing.policy)
+
     def check_path(
         self, destination: Eid, policy: DataPolicy, octets: int, lifetime_ms: int, priority: int
     ) -> None:

@@ -9,7 +9,6 @@ from stack.core.eid import Eid
 from stack.core.errors import PolicyError
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.policy import DataPolicy, PolicyGate
-from stack.policy.gate import described
 from stack.ports.application import Outgoing
 
 NO_CLOCK = "it has an end, and this node does not know the time (trusted_clock)"
@@ -31,17 +30,14 @@ def check_leaving(
 ) -> None:
     """Raise `PolicyError` when data of this policy may not be sent from here to a node.
     `protected`: payloads are encrypted; `logged`: this node keeps a log."""
-    destination = destination.node
+    node = str(destination.node)
     if gate is None:
         raise PolicyError(NO_DIRECTORY)
     if why := gate.refusal(policy, delivered=False, origin=True):
         raise PolicyError(f"this data policy does not let it leave from here: {why}")
-    if not gate.may_read(policy, str(destination)):
-        who = described(gate.directory, str(destination))
-        raise PolicyError(
-            f"this data policy lets it be read at '{policy.readers}' and rest at '{policy.rest}':"
-            f" not at {who}"
-        )
+    if not gate.may_read(policy, node):
+        why = gate.missing(policy, node, node)
+        raise PolicyError(f"this data policy does not let it go to {node}: {why}")
     if not protected:
         raise PolicyError('data with a policy never leaves in clear (protect = "none")')
     if policy.audit and not logged:

@@ -144,7 +144,8 @@ class Tunnels:
         self._check(gateway, outer, now_ms)
         ends = primary.destination.node == gateway
         if gate is not None and not ends and not gate.may_carry(policy, node):
-            raise PolicyError(f"this data policy does not let {node} pass it on")
+            why = gate.missing(policy, node, str(primary.destination.node))
+            raise PolicyError(f"this data policy does not let it go by the tunnel to {node}: {why}")
         return outer
 
     def unwrapped(

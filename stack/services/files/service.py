@@ -137,7 +137,8 @@ class FilesService:
         after `lifetime_ms` milliseconds the object expires.  `policy` says who may read, hold and
         carry it; what it leaves no path for in time is refused, unless it is to `wait_for_path`.
         Raises `LocalError` for what cannot be sent or is no argument of this call, `PolicyError`
-        for what `policy` forbids, `StoreError` when the store has no room.
+        for what `policy` forbids, `SecurityError` without a key for it, `StoreError` when the store
+        has no room.
         """
         prepared = await self.prepare(
             path,
@@ -169,7 +170,7 @@ class FilesService:
         ``name/relative/path``; their ids.  Symbolic links and empty folders are left out.
 
         All names are judged before any file is read, and all files are read before any is sent.
-        Raises `LocalError`, `StoreError`, and then nothing is sent.
+        Raises what `send` does, and then nothing is sent.
         """
         path = path_of("path", path)
         destination = eid_of("destination", destination)
@@ -207,7 +208,8 @@ class FilesService:
         wait_for_path: bool = True,
     ) -> Prepared:
         """Hash a file, so that sending it can be part of the caller's transaction: commit
-        `writes` of the result, then call `start` with it.  Raises `LocalError`, `PolicyError`."""
+        `writes` of the result, then call `start` with it.  Raises `LocalError`, `PolicyError`,
+        `SecurityError`."""
         path = path_of("path", path)
         destination = eid_of("destination", destination)
         if not self._sender.admissible():

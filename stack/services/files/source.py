@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from stack.core.arguments import check_kind, check_number
@@ -13,13 +13,13 @@ from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.core.limits import LIFETIME_MS_MAX
 from stack.policy import DataPolicy
-from stack.ports.application import AppPort
+from stack.ports.application import AppPort, Outgoing
 from stack.ports.store import Write
 from stack.services.files import messages
 from stack.services.files.messages import chunk_head
 from stack.services.files.paths import hash_descriptor, safe_name
 from stack.services.files.state import SPACE_OUT, OutSpec
-from stack.services.names import FILES, endpoint_of
+from stack.services.names import FILES, endpoint_of, service_of
 from stack.wire.crc import crc32c
 
 SPEC_KEY: Final = "spec/"
@@ -71,7 +71,7 @@ def check_name(name: str) -> None:
 
 async def prepare(port: AppPort, path: str, destination: Eid, sending: Sending) -> Prepared:
     """Hash the file of an absolute path and make its spec; nothing is durable yet.  Raises
-    `LocalError`."""
+    `LocalError`, `PolicyError` and `SecurityError` for what could not be sent."""
     try:
         descriptor = os.open(path, _OPEN_FLAGS)
     except OSError as error:
@@ -83,6 +83,7 @@ async def prepare(port: AppPort, path: str, destination: Eid, sending: Sending) 
         chunks = messages.chunk_count(before.st_size, sending.chunk_bytes)
         if before.st_size > messages.OBJECT_BYTES_MAX or chunks > messages.CHUNKS_MAX:
             raise LocalError(f"{path}: {chunks} chunks; use larger ones")
+        _check_sending(port, destination, sending, before.st_size)
         sha256 = await hash_descriptor(descriptor, before.st_size)
         after = os.fstat(descriptor)
     except OSError as error:
@@ -107,6 +108,15 @@ async def prepare(port: AppPort, path: str, destination: Eid, sending: Sending) 
         policy=sending.policy,
     )
     return Prepared(spec, (Write(SPACE_OUT, SPEC_KEY + spec.key, spec.encode()),))
+
+
+def _check_sending(port: AppPort, destination: Eid, sending: Sending, size: int) -> None:
+    """Chunks are made bundles when there is room for them, and nobody waits for an answer then:
+    one of zeros shows before whether they can be."""
+    chunk = bytes(min(size, sending.chunk_bytes))
+    to, service = endpoint_of(destination, FILES), service_of(port.node_id, FILES)
+    what = Outgoing(to, chunk, sending.lifetime_ms, service, sending.priority)
+    port.check_sending(replace(what, policy=sending.policy))
 
 
 def read_chunks(spec: OutSpec, indices: Sequence[int]) -> list[bytearray]:
