@@ -108,6 +108,7 @@ class LocalPort:
         self._events: dict[str, asyncio.Event] = {}
         """Of each service at which somebody has been registered: a bundle waits for it."""
         self._waiters: list[asyncio.Future[None]] = []
+        self._judges: list[Callable[[], None]] = []
         driver.on_deliverable = self._deliverable
         driver.on_change(self._changed)
 
@@ -257,6 +258,15 @@ class LocalPort:
     def check_policy(self, destination: Eid, policy: DataPolicy) -> None:
         """Raise `PolicyError` when data under this policy may not be sent from here to there."""
         self._agent.check_policy(destination, policy, self.dtn_ms())
+
+    def on_policy_change(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called whenever data policies are judged by something else."""
+        self._judges.append(listener)
+
+    def policy_changed(self) -> None:
+        """They are now."""
+        for listener in self._judges:
+            self.driver.attempt("policy", listener)
 
     def check_sending(self, outgoing: Outgoing) -> None:
         """Raise what `commit` would for sending this now, but for the store, and send nothing."""

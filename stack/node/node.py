@@ -176,7 +176,7 @@ class Node:
             self.links[link_config.name] = link
         keys.on_change(lambda: agent.share(rekey(self.links, config.id, keys)))
         self.keys.shut_by = lambda ring: shut_by(self.links, config.id, ring)
-        self.policy.follow(driver, self.links.values())
+        self.policy.follow(driver, self.port, self.links.values())
         driver.run_pending()
         self._follow(stack, plan)
         self.services = Services(self.port, config.services, Path(config.data_dir), self._handlers)

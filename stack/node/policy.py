@@ -8,6 +8,7 @@ from pathlib import Path
 
 from stack.core.errors import ConfigError
 from stack.core.sansio import Trace
+from stack.node.application import LocalPort
 from stack.node.config import NodeConfig
 from stack.node.driver import BundleDriver
 from stack.node.identity import Membership
@@ -25,15 +26,16 @@ class NodePolicy:
         self._path, self._trace = config.policy.directory, trace
         self.gate: PolicyGate | None = None
         self._driver: BundleDriver
+        self._port: LocalPort
         self._links: Collection[Link]
         if member is not None:
             self.gate = member.gate
         elif self._path:
             self.gate = PolicyGate(load_directory(Path(self._path)), config.id)
 
-    def follow(self, driver: BundleDriver, links: Collection[Link]) -> None:
+    def follow(self, driver: BundleDriver, port: LocalPort, links: Collection[Link]) -> None:
         """Judge what these have whenever something else is known."""
-        self._driver, self._links = driver, links
+        self._driver, self._port, self._links = driver, port, links
 
     def reload(self, *, dry_run: bool = False) -> DirectoryChanges:
         """Judge by what the directory of nodes has now, also all that is here and on its way: see
@@ -60,6 +62,7 @@ class NodePolicy:
         change = driver.agent.policy_changed
         driver.attempt("policy", change, driver.clock.dtn_ms(), self._take_back)
         driver.run_pending()
+        self._port.policy_changed()
 
     def _take_back(self, neighbour: str) -> None:
         for link in self._links:

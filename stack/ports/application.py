@@ -8,7 +8,7 @@ node killed at any moment has done all of it or none of it, and no effect happen
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -239,6 +239,11 @@ class AppPort(Protocol):
         """Raises `PolicyError`, as `check_policy` and when this policy leaves no path by which so
         many octets would arrive in their lifetime, while there is one that it does not allow; the
         text says which permission is missing."""
+        ...
+
+    def on_policy_change(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called whenever something else is known of nodes, by which data policies
+        are judged: what was allowed may not be any more."""
         ...
 
     async def wait_room(self, size: int) -> None:

@@ -23,8 +23,9 @@ from stack.node.config import ContactsConfig, IdentityConfig
 from stack.node.node import Node
 from stack.policy import DataPolicy, NodeSet
 from stack.ports.application import Outgoing
-from stack.services.jobs import JobContext
+from stack.services.jobs import JobContext, JobLimits, JobsConfig
 from stack.services.messages import Mailbox, send_message
+from stack.services.suite import ServicesConfig
 from tests.node.test_identity import domain, member, nothing, update
 from tests.node.test_sovereign import AT_HOME, DIRECTORY, HOUR_MS, ask, plan, world_of
 from tests.node.test_two_nodes import SAT, channel, loop
@@ -365,6 +366,59 @@ def test_a_job_whose_input_may_not_be_read_here_any_more_does_not_run(tmp_path: 
         assert runs == [b"first"]
 
     run(tmp_path, script, handlers={"work": work})
+
+
+READ = "run 1 was cut off: this data policy does not let it go to dtn://sat1/: it may be read"
+
+
+@pytest.mark.parametrize(("policy", "told"), [({"rest": NodeSet.ANY}, READ), ({}, "")])
+def test_a_run_on_what_may_not_be_read_here_any_more_is_cut_off(
+    tmp_path: Path, policy: dict[str, Any], told: str
+) -> None:
+    """At once; what it has on disk goes, and its client hears of it, where the data might still
+    leave from here; others go on."""
+    ended: list[str] = []
+    there: list[JobContext] = []
+
+    async def work(context: JobContext) -> None:
+        there.append(context)
+        context.output("half").write_bytes(b"secret")
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            ended.append(context.args["name"])
+            raise
+
+    async def script(nodes: Nodes) -> None:
+        jobs = nodes.nodes["gs1"].services.jobs
+        ids, limits = [], JobLimits(time_s=5000)
+        await asyncio.sleep(HOUR_MS / 1000)
+        for name, label in (("under it", replace(AT_HOME, **policy)), ("free", None)):
+            ids.append(await jobs.submit(SAT, "work", {"name": name}, limits=limits, policy=label))
+        await asyncio.sleep(100)
+        nodes.learns("sat1", home="EU")  # who else is known otherwise is no matter
+        await asyncio.sleep(1)
+        assert len(there) == 2
+        assert ended == []
+        (run,) = [one for one in there if one.args["name"] == "under it"]
+        nodes.learns("sat1", sat1="EU")
+        await asyncio.sleep(1)
+        assert ended == ["under it"]
+        assert not run.output_directory.exists()
+        await asyncio.sleep(1000)
+        status, free = map(jobs.status, ids)
+        assert (status.state.name, told in status.text) == ("FAILED" if told else "RUNNING", True)
+        assert free.state.name == "FINISHED"
+        nodes.learns("sat1")
+        await asyncio.sleep(2 * HOUR_MS / 1000)
+        assert (len(there), jobs.status(ids[0]).state.name) == (2, "FAILED")
+
+    run(
+        tmp_path,
+        script,
+        handlers={"work": work},
+        services=ServicesConfig(jobs=JobsConfig(concurrency=2)),
+    )
 
 
 def test_what_is_sent_is_judged_by_the_new_one(tmp_path: Path) -> None:

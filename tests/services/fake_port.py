@@ -318,6 +318,9 @@ class FakePort:
         if policy == self._node.unreadable and destination.node != self.node_id.node:
             raise PolicyError("it may be read by nobody but here")
 
+    def on_policy_change(self, listener: Callable[[], None]) -> None:
+        pass
+
     def check_sending(self, outgoing: Outgoing) -> None:
         if outgoing.policy is not None:
             self.check_policy(outgoing.destination, outgoing.policy)

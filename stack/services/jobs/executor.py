@@ -87,6 +87,20 @@ class Executor:
         again = request.retry.after_crash == "repeat" and job.attempt < request.retry.attempts
         self._table.step(job, JobStep.REPEAT if again else JobStep.FAIL, batch, text)
 
+    def judge(self, job: ServerJob, batch: Batch) -> None:
+        """End a run whose data may not be read here any more, as none would begin on it."""
+        if job.state is JobState.RUNNING:
+            try:
+                self._check_readable(job)
+            except PolicyError as error:
+                words = f"run {job.attempt} was cut off: {error}"
+                self._table.step(job, JobStep.FAIL, batch, sayable(words))
+
+    def _check_readable(self, job: ServerJob) -> None:
+        """Raise `PolicyError` for a job whose data may not be read here."""
+        if job.policy is not None:
+            self._port.check_policy(self._port.node_id, job.policy)
+
     def recover(self, job: ServerJob) -> None:
         """Remove what runs have left that came to nothing, and watch results under way."""
         keep = ""
@@ -134,8 +148,7 @@ class Executor:
         try:
             if handler is None:
                 raise FileNotFoundError(f"there is no handler {request.handler!r} any more")
-            if job.policy is not None:  # who has sent the inputs here may have known us otherwise
-                self._port.check_policy(self._port.node_id, job.policy)
+            self._check_readable(job)  # who has sent the inputs may have known us otherwise
             inputs = find_inputs(job)
             attempt = Attempt(self._port, self._config, job, handler, directory, inputs)
         except (OSError, PolicyError) as error:

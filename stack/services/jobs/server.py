@@ -74,6 +74,8 @@ class JobServer:
             port, self._config, files, self._lock, self._table, self._handlers, directory
         )
         self._endpoint = port.register(service_of(port.node_id, JOBS))
+        self._judge_anew = asyncio.Event()
+        port.on_policy_change(self._judge_anew.set)
         self.malformed = 0
         """Bundles that were no message of this service."""
 
@@ -82,7 +84,7 @@ class JobServer:
         try:
             await self._recover()
             async with asyncio.TaskGroup() as group:
-                for loop in (self._receive, self._take_inputs, self._tick):
+                for loop in (self._receive, self._take_inputs, self._tick, self._judge):
                     group.create_task(loop())
                 group.create_task(self._executor.schedule(group, self._inputs.paths))
         finally:
@@ -111,6 +113,15 @@ class JobServer:
 
     def _on_forgotten(self, job: ServerJob) -> None:
         self._executor.remove(job)
+
+    async def _judge(self) -> None:
+        """Cut off runs on what may not be read here any more."""
+        while True:
+            await self._judge_anew.wait()
+            self._judge_anew.clear()
+            async with transaction(self._port, self._lock) as batch:
+                for job in self._table:
+                    batch.attempt(self._port, f"judge {job.key}", self._executor.judge, job, batch)
 
     # -- messages
 
