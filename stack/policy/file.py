@@ -32,7 +32,7 @@ from typing import Any
 
 from stack.core import toml
 from stack.core.checks import check_unique
-from stack.core.clock import dtn_from_iso
+from stack.core.clock import dtn_from_iso, dtn_to_iso
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError, DecodeError, LocalError
 from stack.core.units import parse_duration
@@ -90,6 +90,30 @@ def parse_policy(data: Mapping[str, Any], now_ms: int) -> DataPolicy:
     except LocalError as error:
         raise ConfigError("", str(error)) from None
     return policy
+
+
+def policy_fields(policy: DataPolicy) -> dict[str, Any]:
+    """What a file of this policy holds, with a time for each that it may have."""
+    return {
+        "readers": str(policy.readers),
+        "rest": str(policy.rest),
+        "transit": str(policy.transit),
+        "expires": _iso(policy.expires_ms),
+        "audit": policy.audit,
+        "marking": [
+            {
+                "policy_id": one.policy_id,
+                "classification": one.classification,
+                "categories": list(one.categories),
+                "review": _iso(one.review_ms),
+            }
+            for one in sorted(policy.markings)
+        ],
+    }
+
+
+def _iso(dtn_ms: int) -> str:
+    return dtn_to_iso(dtn_ms) if dtn_ms else ""
 
 
 def node_set(key: str, text: str) -> NodeSet:

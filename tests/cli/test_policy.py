@@ -10,6 +10,8 @@ import pytest
 from stack.contacts.files import dump_plan
 from stack.contacts.plan import Contact, Plan
 from stack.core.clock import dtn_from_iso
+from stack.policy.file import load_policy, parse_policy
+from stack.policy.label import decode_label
 from tests.cli.helpers import Cli, running_node, write_config, write_places
 from tests.simulator.report.test_pages import check_page
 
@@ -247,6 +249,42 @@ def test_what_cannot_be_sent_is_refused_at_once(cli: Cli, tmp_path: Path) -> Non
                 assert (ran.code, ran.out, words in ran.err) == (1, "", True), ran
         assert cli("transfers", "list", "--all", "--json", "-n", path).json == []
         assert cli("job", "list", "--all", "--json", "-n", path).json == []
+
+
+def test_whoever_receives_is_told_the_policy_of_what_he_gets(cli: Cli, tmp_path: Path) -> None:
+    names = tmp_path / "nodes.toml"
+    names.write_text(DIRECTORY)
+    policy = tmp_path / "family.toml"
+    policy.write_text(
+        f'{FAMILY}expires = "2999-01-01"\naudit = false\n'
+        '[[marking]]\npolicy_id = "KARI"\nclassification = "SECRET"\ncategories = ["SPACE"]\n'
+    )
+    extra = f'[policy]\ndirectory = "{names}"\n[agent]\ntrusted_clock = true'
+    path = write_config(tmp_path, "gs1", extra=extra)
+    at, to = ("-n", path), ("send", "dtn://gs1/", "--policy", policy)
+    take = ("receive", *at, "-c", 1, "--timeout", "30s")
+    line = (
+        "  under a data policy: readers KR; rest KR; transit any - XX; "
+        "until 2999-01-01T00:00:00.000Z; KARI SECRET SPACE\n"
+    )
+    with running_node(path):
+        for what in (("-m", "hello"), (names,)):
+            cli(*to, *what, *at)
+            (event,) = cli(*take, "--json").json
+            label = event["policy"].pop("label")
+            assert parse_policy(event["policy"], 0) == load_policy(policy, 0)
+            assert decode_label(bytes.fromhex(label)) == load_policy(policy, 0)
+            cli(*to, *what, *at)
+            ran = cli(*take)
+            assert ran.out.endswith(line), ran
+            cli("send", "dtn://gs1/", *what, *at)
+            assert cli(*take, "--json").json[0]["policy"] is None
+        cli(*to, "-m", "hello", *at)
+        ran = cli(*take, "--raw")
+        assert (ran.out, ran.err) == ("hello", line)
+        (job,) = cli("job", "submit", "dtn://gs1/", "x", *to[2:], *at, "--json").json
+        assert job["policy"]["readers"] == "KR"
+        assert line in cli("job", "status", job["id"], *at).out
 
 
 @pytest.mark.slow

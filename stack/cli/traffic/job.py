@@ -24,7 +24,7 @@ from stack.cli.common import (
     size,
 )
 from stack.cli.output import ProgressView, answer, emit, note, say, table
-from stack.cli.traffic.policy import PolicyOption, WaitForPath, label_of, tell_path
+from stack.cli.traffic.policy import PolicyOption, WaitForPath, label_of, policy_line, tell_path
 from stack.cli.traffic.transfers import ID_CHARS, expected_text, match_id
 from stack.core.errors import ConfigError
 from stack.core.units import count_text, duration_text, printable, size_text
@@ -260,6 +260,8 @@ def _results(found: dict[str, Any]) -> None:
         path = paths.get(one["name"])
         where = "on its way" if path is None else path
         say(f"  {one['name']}  {size_text(one['bytes'])}  {where}")
+    if found["policy"]:
+        say(policy_line(found["policy"]))
 
 
 def _percent(found: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from stack.cli.output import note
+from stack.core.units import printable
 
 PolicyOption = Annotated[
     str | None,
@@ -25,6 +26,20 @@ WaitForPath = Annotated[
         help="Store it also if the policy leaves no path in its lifetime: the plan may change.",
     ),
 ]
+
+
+def policy_line(policy: dict[str, Any]) -> str:
+    """A data policy of what was received, on a line of its own."""
+    parts = [f"{name} {policy[name]}" for name in ("readers", "rest", "transit")]
+    if policy["expires"]:
+        parts.append(f"until {policy['expires']}")
+    if policy["audit"]:
+        parts.append("with records")
+    parts += [
+        " ".join((one["policy_id"], one["classification"], *one["categories"]))
+        for one in policy["marking"]
+    ]
+    return printable(f"  under a data policy: {'; '.join(parts)}")
 
 
 def tell_path(result: dict[str, Any]) -> None:

@@ -25,7 +25,8 @@ from stack.cli.common import (
     ends_with,
     quantity,
 )
-from stack.cli.output import emit, say, table
+from stack.cli.output import emit, note, say, table
+from stack.cli.traffic.policy import policy_line
 from stack.core.errors import ConfigError
 from stack.core.private import FILE_MODE, make_folder, opener
 from stack.core.units import payload_text, printable, size_text
@@ -91,7 +92,8 @@ def receive(
     """Take messages and files that have arrived.
 
     It goes on until Ctrl-C, or as the options say. Each thing is taken once: it leaves the node's
-    store when it has been printed or moved, and not before. Results of jobs do not come here; see
+    store when it has been printed or moved, and not before. What is under a data policy is shown
+    with it: it holds for whatever is made of it, too. Results of jobs do not come here; see
     `orbitferry job`.
 
     \b
@@ -132,16 +134,34 @@ def _list(node: Path | None, as_json: bool) -> None:
     if as_json:
         emit(*found)
     elif found:
-        rows = [(one["source"], one["name"], size_text(one["bytes"]), one["path"]) for one in found]
-        table(("from", "name", "size", "path"), rows)
+        rows = [
+            (
+                one["source"],
+                one["name"],
+                size_text(one["bytes"]),
+                one["path"],
+                one["policy"]["readers"] if one["policy"] else "",
+            )
+            for one in found
+        ]
+        table(("from", "name", "size", "path", "readers"), rows)
     else:
         say("no files wait to be taken")
 
 
 def _take(event: dict[str, Any], into: Path | None, raw: bool, as_json: bool) -> Path | None:
     """Print or store one thing; what is left to remove once it was acknowledged."""
+    left_over = None
     if event["event"] == "file":
-        return _take_file(event, into, as_json)
+        left_over = _take_file(event, into, as_json)
+    else:
+        _take_message(event, into, raw, as_json)
+    if event["policy"] and not as_json:
+        (note if raw else say)(policy_line(event["policy"]))
+    return left_over
+
+
+def _take_message(event: dict[str, Any], into: Path | None, raw: bool, as_json: bool) -> None:
     payload = base64.b64decode(event["payload"])
     stored = None
     if into is not None:
@@ -158,7 +178,6 @@ def _take(event: dict[str, Any], into: Path | None, raw: bool, as_json: bool) ->
         say(f"{event['source']}: message of {size_text(len(payload))} in {stored}")
     else:
         say(f"{event['source']}: {payload_text(payload)}")
-    return None
 
 
 def _take_file(event: dict[str, Any], into: Path | None, as_json: bool) -> Path | None:

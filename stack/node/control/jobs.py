@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from stack.core.clock import dtn_to_iso
 from stack.core.errors import LocalError
-from stack.node.control.paths import path_of
+from stack.node.control.paths import path_of, policy_as_dict
 from stack.node.control.protocol import ControlError
 from stack.node.control.request import DECADE_S, Request, Session
 from stack.node.node import Node
@@ -175,4 +175,5 @@ def as_dict(status: JobStatus) -> dict[str, Any]:
         "files": {name: str(path) for name, path in status.files.items()},
         "complete": status.complete,
         "closed": status.closed,
+        "policy": policy_as_dict(status.policy),
     }

@@ -1,4 +1,4 @@
-"""What clients are told of the paths that a data policy leaves."""
+"""What clients are told of data policies, and of the paths that they leave."""
 
 from __future__ import annotations
 
@@ -8,9 +8,19 @@ from stack.core.clock import dtn_to_iso
 from stack.core.eid import Eid
 from stack.node.node import Node
 from stack.policy import DataPolicy
+from stack.policy.file import policy_fields
+from stack.policy.label import encode_label
 
 JUDGED_MAX = 10
 """Policies of one answer of which paths are looked for: each costs some searches of the plan."""
+
+
+def policy_as_dict(policy: DataPolicy | None) -> dict[str, Any] | None:
+    """A data policy as it travels: what a file of it holds, and the label by which requests name
+    it; what is made of data under it goes under it too."""
+    if policy is None:
+        return None
+    return policy_fields(policy) | {"label": encode_label(policy).hex()}
 
 
 def path_of(

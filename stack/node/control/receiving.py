@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from stack.core.clock import dtn_to_iso
 from stack.core.errors import LocalError, StoreError
+from stack.node.control.paths import policy_as_dict
 from stack.node.control.protocol import ControlError
 from stack.node.control.request import DECADE_S, Request, Session, wrong
 from stack.node.node import Node
@@ -130,6 +131,7 @@ class _Run:
             expires=dtn_to_iso(delivery.expires_ms),
             priority=delivery.priority,
             bytes=len(delivery.payload),
+            policy=policy_as_dict(delivery.policy),
             payload=base64.b64encode(delivery.payload).decode(),
         )
         await self._mailbox.done(delivery)
@@ -156,4 +158,5 @@ def received_as_dict(received: Received, files: FilesService) -> dict[str, Any]:
         "bytes": received.size,
         "sha256": received.sha256.hex(),
         "priority": received.priority,
+        "policy": policy_as_dict(received.policy),
     }

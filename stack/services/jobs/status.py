@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stack.core.eid import Eid
+from stack.policy import DataPolicy
 from stack.services.jobs.messages import FileRef, JobReport, JobState
 from stack.services.jobs.state import ClientJob
 
@@ -45,6 +46,9 @@ class JobStatus:
     closed: bool
     """Whether nothing more is awaited: complete, or too late."""
 
+    policy: DataPolicy | None = None
+    """Under which it was submitted: it holds for its results, too."""
+
 
 def status_of(job: ClientJob, root: str) -> JobStatus:
     """The status of `job`, whose results lie under `root`."""
@@ -65,4 +69,5 @@ def status_of(job: ClientJob, root: str) -> JobStatus:
         {os.path.relpath(path, root): Path(path) for path in job.files.values()},
         job.complete,
         job.closed,
+        job.policy,
     )
