@@ -59,6 +59,13 @@ class BundleAgent(Receiving):
         self.counters["bundles_made"] += len(ids)
         return ids, ops
 
+    def check_sending(self, outgoing: Outgoing, now_ms: int) -> None:
+        """Raise what `send` would for this now, and send nothing."""
+        try:
+            self._make((outgoing,), now_ms)
+        finally:
+            self._origin.unreserve()  # what was reserved is not written down
+
     # ---- the store answers -----------------------------------------------------------------
 
     def committed(self, ops: Iterable[Op], outcome: Committed, now_ms: int) -> None:

@@ -289,13 +289,6 @@ class Custody:
         how = {"protected": self._protected, "logged": self._trail is not None}
         check_leaving(destination, policy, self._gate, self.config, now_ms, **how)
 
-    def check_sending(self, outgoing: Outgoing, now_ms: int) -> None:
-        """Raise what `send` would for this now, and send nothing."""
-        try:
-            self._make((outgoing,), now_ms)
-        finally:
-            self._origin.unreserve()  # what was reserved is not written down
-
     def _make(
         self, outgoings: Sequence[Outgoing], now_ms: int, *, admin: bool = False
     ) -> tuple[list[BundleId], list[Op]]:

@@ -137,8 +137,7 @@ class FilesService:
         after `lifetime_ms` milliseconds the object expires.  `policy` says who may read, hold and
         carry it; what it leaves no path for in time is refused, unless it is to `wait_for_path`.
         Raises `LocalError` for what cannot be sent or is no argument of this call, `PolicyError`
-        for what `policy` forbids, `SecurityError` without a key for it, `StoreError` when the store
-        has no room.
+        for what `policy` forbids, `SecurityError` without a key, `StoreError` without room.
         """
         prepared = await self.prepare(
             path,
@@ -170,7 +169,7 @@ class FilesService:
         ``name/relative/path``; their ids.  Symbolic links and empty folders are left out.
 
         All names are judged before any file is read, and all files are read before any is sent.
-        Raises what `send` does, and then nothing is sent.
+        Raises `LocalError` and what else `send` does, and then nothing is sent.
         """
         path = path_of("path", path)
         destination = eid_of("destination", destination)
