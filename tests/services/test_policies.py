@@ -21,7 +21,7 @@ from stack.services.files import Prepared
 from stack.services.files.messages import Cancel, Offer, Receipt, Repair, decode_message
 from stack.services.files.state import SPACE_INBOX, InObject, OutSpec, Received
 from stack.services.jobs import JobContext, JobFailed
-from stack.services.jobs.messages import JobReport, JobState
+from stack.services.jobs.messages import JobReport, JobRequest, JobState, RetryPolicy
 from stack.services.jobs.messages import decode_message as job_message
 from stack.services.jobs.state import TAG_IN, ClientJob, ServerJob, tag_of
 from stack.services.policies import VERSION, about, meet
@@ -136,7 +136,7 @@ def test_a_run_tells_nothing_of_data_to_a_client_that_may_not_read_it(tmp_path: 
         nodes.sat.unreadable = KR
         async with nodes.all_running():
             status = await nodes.client.wait(await nodes.client.submit(SAT_EID, "fails", policy=KR))
-            assert (status.state.name, status.exit_code) == ("FAILED", 7)
+            assert (status.state.name, status.exit_code) == ("FAILED", None)
             assert "42" not in status.text
         reports = zip(nodes.net.log, nodes.net.policies, strict=True)
         told = {policy for (_, to, _), policy in reports if to.node == GS_EID}
@@ -177,6 +177,39 @@ def test_a_run_that_succeeds_tells_nothing_either(tmp_path: Path) -> None:
         reports = [one for one in map(job_message, told) if isinstance(one, JobReport)]
         assert {one.state for one in reports} >= {JobState.RUNNING, JobState.FINISHED}
         assert not any(one.permille or one.outputs or "42" in one.text for one in reports)
+
+    virtual(main)
+
+
+def test_whoever_may_not_read_it_does_not_hear_how_a_run_goes_on(tmp_path: Path) -> None:
+    """However often it says something new, fails and begins anew, and however long it takes: its
+    client hears that it has begun, how it ended, and nothing between but the same when it asks."""
+
+    async def works(context: JobContext) -> None:
+        for percent in range(7 * context.attempt):
+            context.progress(percent / 100)
+            await asyncio.sleep(10)
+        if context.attempt < 3:
+            raise JobFailed("again", 42)
+
+    async def main() -> None:
+        nodes = JobNodes(tmp_path, {"works": works})
+        nodes.sat.unreadable = KR
+        retry = RetryPolicy(attempts=3, failures=True)
+        async with nodes.all_running():
+            job = await nodes.client.submit(SAT_EID, "works", retry=retry, policy=KR)
+            for _ in range(4):
+                await asyncio.sleep(60)
+                (asked,) = nodes.messages(JobRequest)
+                nodes.sat.inject(str(GS_EID.with_service("job-replies")), "jobs", asked.encode())
+            status = await nodes.client.wait(job)
+            assert (status.state, status.attempts) == (JobState.FINISHED, 1)
+        told: list[Any] = nodes.messages(JobReport)
+        states = [one.state.name for one in told]
+        assert states == ["QUEUED", "RUNNING", *["RUNNING"] * 4, "FINISHED"]
+        running = {one.encode() for one in told[1:-1]}
+        assert len(running) == 1
+        assert (told[-1].run_ms, told[-1].queued_ms, told[-1].exit_code) == (0, 0, None)
 
     virtual(main)
 

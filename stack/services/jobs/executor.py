@@ -159,7 +159,8 @@ class Executor:
         if job.asked:
             words = f"job {job.job_id.hex()}, {request.handler}, run {job.attempt}"
             batch.tells.append(Happening(Act.RUN, job.asked, words, job.policy))
-        self._table.report(job, batch)
+        if job.attempt == 1 or self._table.follows(job):
+            self._table.report(job, batch)
         self._keep(job, directory, batch)
 
     def _keep(self, job: ServerJob, directory: Path, batch: Batch) -> None:
@@ -282,6 +283,8 @@ class Executor:
             wait_s = min(2 * wait_s, self._config.progress_max_s)
             news = (context.permille, context.doing)
             if job.state is not JobState.RUNNING or news == (job.permille, job.doing):
+                continue
+            if not self._table.follows(job):
                 continue
             job.permille, job.doing = news
             try:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Final
 
-from stack.core.eid import Eid
 from stack.core.errors import PolicyError
-from stack.policy import DataPolicy
 from stack.ports.application import AppPort, Outgoing
 from stack.services.batch import Batch, records
 from stack.services.jobs.config import JobsConfig
-from stack.services.jobs.messages import JobState
+from stack.services.jobs.messages import JobReport, JobState
 from stack.services.jobs.state import SPACE_SERVER, JobStep, ServerJob
 from stack.services.names import JOBS, service_of
 from stack.services.policies import about
@@ -23,6 +20,14 @@ REPORT_PRIORITY: Final = 2
 """Reports are small and awaited: they go before the results."""
 
 WITHHELD: Final = "its data policy does not let any more be said"
+
+
+def _withheld(report: JobReport) -> JobReport:
+    """What a client hears that may not read what comes of its job: that a run has begun, and how
+    the job ended.  All between is the same, whatever the runs do."""
+    begun = min(report.attempts, 1)
+    state = report.state if report.state.final or not begun else JobState.RUNNING
+    return JobReport(report.job_id, begun, state, begun, text=WITHHELD)
 
 
 class JobTable:
@@ -139,24 +144,24 @@ class JobTable:
         """The job's next report."""
         now_ms = self._port.dtn_ms()
         config = self._config
-        lifetime_ms = round(config.progress_lifetime_s * 1000)
-        if job.state.final:
-            lifetime_ms = max(job.expires_ms - now_ms, config.report_lifetime_ms)
-        elif job.state is not JobState.RUNNING or not job.permille:
-            lifetime_ms = max(job.expires_ms - now_ms, lifetime_ms)
         report, policy = job.report(now_ms), job.policy
-        if policy is not None and not self._readable(job.client, policy):
-            # How it went is no secret from its client; what a run says of the data may be.
-            report = replace(report, text=WITHHELD, permille=0, outputs=())
-            policy = about(policy, job.client)
+        if not self.follows(job):
+            report, policy = _withheld(report), about(policy, job.client)
+        lifetime_ms = round(config.progress_lifetime_s * 1000)
+        if report.state.final:
+            lifetime_ms = max(job.expires_ms - now_ms, config.report_lifetime_ms)
+        elif report.state is not JobState.RUNNING or not report.permille:
+            lifetime_ms = max(job.expires_ms - now_ms, lifetime_ms)
         where = (job.client, report.encode(), lifetime_ms, self._service)
         return Outgoing(*where, priority=REPORT_PRIORITY, policy=policy)
 
-    def _readable(self, node: Eid, policy: DataPolicy) -> bool:
-        try:
-            self._port.check_policy(node, policy)
-        except PolicyError:
-            return False
+    def follows(self, job: ServerJob) -> bool:
+        """Whether a job's client may read what comes of it, and so hear how a run goes on."""
+        if job.policy is not None:
+            try:
+                self._port.check_policy(job.client, job.policy)
+            except PolicyError:
+                return False
         return True
 
     def repeat_report(self, job: ServerJob, batch: Batch) -> None:
