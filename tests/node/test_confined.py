@@ -342,6 +342,7 @@ payload is not at hand."""
 
 LEFT_OUT = {
     "send": "an application's own transaction, which is told",
+    "check_sending": "as send",
     "consumed": "as send",
     "cut": "as send",
     "cancel": "an operator's own command, who is told; what it does to each part confines itself",

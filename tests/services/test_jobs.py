@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -186,6 +189,13 @@ async def floods(context: JobContext) -> None:
             await asyncio.sleep(0.3)
 
 
+async def spreads(context: JobContext) -> None:
+    """Folders without end, and nothing in them."""
+    for number in count():
+        (context.work_directory / str(number)).mkdir()
+        await asyncio.sleep(0.0001)
+
+
 async def links(context: JobContext) -> None:
     context.output("secret").symlink_to("/etc/passwd")
     context.output("fine").write_text("fine")
@@ -204,6 +214,7 @@ async def stubborn(context: JobContext) -> None:
         (raises, "ValueError: xxx"),
         (sleeps, "time limit of 20 s"),
         (floods, "output limit of 10000 octets"),
+        (spreads, "more than 10000 folders, links and special files"),
     ],
 )
 def test_failures_are_reported_and_leave_nothing(
@@ -224,6 +235,30 @@ def test_failures_are_reported_and_leave_nothing(
     assert status.attempts == 1
     assert status.outputs == ()
     assert status.exit_code == (3 if handler is fails else None)
+
+
+def test_a_file_that_has_gone_whenever_it_is_looked_at_hides_no_other(tmp_path: Path) -> None:
+    async def churns(context: JobContext) -> None:
+        context.output("large").write_bytes(bytes(20_000))
+        context.output("gone").write_bytes(b"")
+        await asyncio.sleep(1e5)
+
+    real = os.lstat
+
+    def lstat(path: Any, **how: Any) -> os.stat_result:
+        if str(path).endswith("gone"):
+            raise FileNotFoundError(path)
+        return real(path, **how)
+
+    async def main() -> None:
+        nodes = JobNodes(tmp_path, {"churns": churns})
+        async with nodes.all_running():
+            limits = JobLimits(time_s=20.0, output_bytes=10_000)
+            job = await nodes.client.submit(SAT_EID, "churns", limits=limits)
+            assert (await nodes.client.wait(job)).text == "output limit of 10000 octets"
+
+    with mock.patch("stack.services.jobs.attempt.os.lstat", lstat):
+        virtual(main)
 
 
 def test_failures_are_repeated_when_asked_for(tmp_path: Path) -> None:

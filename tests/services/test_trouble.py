@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -162,6 +165,52 @@ def test_folders_are_walked_in_order_and_bounded(tmp_path: Path) -> None:
         list(walk_folder(str(tmp_path), 3))
     with pytest.raises(LocalError):
         list(walk_folder(str(tmp_path / "none"), 3))
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/etc")])
+@pytest.mark.parametrize("inside", ["", "a", "a/b/c"])
+def test_what_is_no_file_is_bounded_in_a_folder_too(
+    tmp_path: Path, make: Callable[[Path], object], inside: str
+) -> None:
+    below = 0 if not inside else inside.count("/") + 1
+    with mock.patch("stack.services.files.source.OTHERS_MAX", 4):
+        (tmp_path / inside).mkdir(parents=True, exist_ok=True)
+        for number in range(4 - below):
+            make(tmp_path / inside / str(number))
+        assert not list(walk_folder(str(tmp_path), 1))
+        make(tmp_path / inside / "one more")
+        with pytest.raises(LocalError, match="more than 4 folders, links and special files"):
+            list(walk_folder(str(tmp_path), 1))
+
+
+def test_no_folder_is_read_to_its_end_that_holds_too_much(tmp_path: Path) -> None:
+    make_file(tmp_path / "file", 1)
+    with os.scandir(tmp_path) as entries:
+        (entry,) = entries
+    read = 0
+
+    @contextlib.contextmanager
+    def endless(path: str) -> Iterator[Iterator[os.DirEntry[str]]]:
+        def one() -> Iterator[os.DirEntry[str]]:
+            nonlocal read
+            while True:
+                read += 1
+                yield entry
+
+        yield one()
+
+    with mock.patch("os.scandir", endless), pytest.raises(LocalError, match="more than 9 files"):
+        list(walk_folder(str(tmp_path), 9))
+    assert read == 10
+
+
+def test_a_folder_that_goes_meanwhile_is_left_out(tmp_path: Path) -> None:
+    make_file(tmp_path / "a", 1)
+    (tmp_path / "folder").mkdir()
+    walk = walk_folder(str(tmp_path), 9)
+    assert next(walk)[1] == "a"
+    (tmp_path / "folder").rmdir()
+    assert not list(walk)
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ class FilesConfig:
     that is forgotten early would be taken for new if its bundles came again."""
 
     folder_files_max: Count = 10_000
-    """Most files that `send_folder` takes."""
+    """Most files that `send_folder` takes; folders, links and special files may be 10,000 more."""
 
     def __post_init__(self) -> None:
         check_bounds(self)

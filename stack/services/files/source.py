@@ -25,6 +25,9 @@ from stack.wire.crc import crc32c
 SPEC_KEY: Final = "spec/"
 _OPEN_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not block us
 
+OTHERS_MAX: Final = 10_000
+"""What is no file in a folder that is walked through; each folder has to be opened."""
+
 
 class SourceChanged(Exception):
     """The file is not any more what was offered."""
@@ -159,26 +162,38 @@ def _read_chunk(descriptor: int, spec: OutSpec, index: int) -> bytearray:
 def walk_folder(root: str, limit: int) -> Iterator[tuple[str, str]]:
     """Path and relative name of every regular file below `root`, in order of name.
 
-    Symbolic links are not followed and special files are left out.  Raises `LocalError` for more
-    than `limit` files, or a directory that cannot be read.
+    Symbolic links are not followed and special files are left out; so is a folder that has gone
+    before its turn.  Raises `LocalError` for more than `limit` files, more than `OTHERS_MAX` of
+    what is none, or a directory that cannot be read.
     """
-    count = 0
+    files = others = 0
     waiting = [""]
     while waiting:
         inside = waiting.pop()
+        found: list[os.DirEntry[str]] = []
         try:
             with os.scandir(os.path.join(root, inside)) as entries:
-                found = sorted(entries, key=lambda entry: entry.name)
+                for entry in entries:  # counted as they come: all could be too many to hold
+                    if entry.is_file(follow_symlinks=False):
+                        files += 1
+                    else:
+                        others += 1
+                    if files > limit:
+                        raise LocalError(f"{root}: more than {limit} files; send it in parts")
+                    if others > OTHERS_MAX:
+                        what = f"more than {OTHERS_MAX} folders, links and special files"
+                        raise LocalError(f"{root}: {what}; send it in parts")
+                    found.append(entry)
+        except FileNotFoundError as error:
+            if not inside:
+                raise LocalError(f"{root}: {error.strerror}") from error
         except OSError as error:
             raise LocalError(f"{os.path.join(root, inside)}: {error.strerror}") from error
         folders = []
-        for entry in found:
+        for entry in sorted(found, key=lambda entry: entry.name):
             name = f"{inside}/{entry.name}" if inside else entry.name
             if entry.is_dir(follow_symlinks=False):
                 folders.append(name)
             elif entry.is_file(follow_symlinks=False):
-                count += 1
-                if count > limit:
-                    raise LocalError(f"{root}: more than {limit} files; send it in parts")
                 yield entry.path, name
         waiting.extend(reversed(folders))

@@ -122,12 +122,11 @@ class Attempt:
             self._check_size()
 
     def _check_size(self) -> None:
+        total = 0
         try:
-            total = sum(
-                os.lstat(path).st_size for path, _ in walk_folder(str(self.directory), _FILES_MAX)
-            )
-        except FileNotFoundError:
-            return  # a file went while we looked: the next look counts it
+            for path, _ in walk_folder(str(self.directory), _FILES_MAX):
+                with contextlib.suppress(FileNotFoundError):  # it went while we looked
+                    total += os.lstat(path).st_size
         except LocalError as error:
             raise JobFailed(str(error)) from error
         if total > self._limits.output_bytes:
