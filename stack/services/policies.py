@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from stack.core.arguments import check_kind
 from stack.core.eid import Eid
+from stack.core.errors import PolicyError
 from stack.policy import DataPolicy
 from stack.policy.label import LABEL_BYTES_MAX, POLICY_REMEDY, decode_label, encode_label
 from stack.ports.application import AppPort
@@ -54,6 +55,16 @@ def check(
         port.check_policy(destination, policy)
     else:
         port.check_path(destination, policy, 1, lifetime_ms, priority)
+
+
+def readable(port: AppPort, node: Eid, policy: DataPolicy | None) -> bool:
+    """Whether a node may read what is under a policy, if it is, as far as is known now."""
+    if policy is not None:
+        try:
+            port.check_policy(node, policy)
+        except PolicyError:
+            return False
+    return True
 
 
 def about(policy: DataPolicy | None, to: Eid) -> DataPolicy | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from stack.core.eid import Eid
 from stack.core.errors import ConfigError, PolicyError
 from stack.engines.bundle_agent import BundleAgent
 from stack.node.config import ContactsConfig, IdentityConfig
+from stack.node.control.request import Session
 from stack.node.node import Node
 from stack.policy import DataPolicy, NodeSet
 from stack.ports.application import Outgoing
@@ -329,6 +330,85 @@ def test_what_may_not_be_read_here_any_more_is_withheld(tmp_path: Path, taken: b
         assert await words(satellite, 60) == [b"x"]
 
     run(tmp_path, script)
+
+
+@pytest.mark.parametrize("by", ["program", "socket"])
+def test_a_file_that_may_not_be_read_here_any_more_is_withheld(tmp_path: Path, by: str) -> None:
+    """Received, and not taken by any application yet; what came after it does not wait for it."""
+    told: list[str] = []
+
+    async def take(satellite: Node) -> list[str]:
+        """What an application gets within a minute."""
+        if by == "socket":
+            told.clear()
+            with suppress(TimeoutError):
+                await ask(satellite, "receive", kinds=["files"], timeout_s=60.0)
+            return told
+        found: list[str] = []
+        with suppress(TimeoutError):
+            async with asyncio.timeout(60):
+                async for received in satellite.services.files.inbox:
+                    found += [received.name]
+        return found
+
+    async def hand_over(session: Session, kind: str, /, **fields: Any) -> None:
+        told.append(fields["name"])
+
+    async def script(nodes: Nodes) -> None:
+        ground, satellite = nodes.nodes["gs1"], nodes.nodes["sat1"]
+        (tmp_path / "secret").write_text("for the family")
+        (tmp_path / "free").write_text("for all")
+        files = ground.services.files
+        sent = [await files.send(tmp_path / "secret", SAT, policy=AT_HOME)]
+        await files.wait(sent[0])
+        sent.append(await files.send(tmp_path / "free", SAT))
+        await files.wait(sent[1])
+        nodes.learns("sat1", sat1="XX")
+        assert await take(satellite) == ["free"]
+        assert [one.name for one in satellite.services.files.inbox.held()] == ["secret"]
+        waits = asyncio.ensure_future(take(satellite))
+        await asyncio.sleep(1)
+        nodes.learns("sat1")
+        assert await waits == ["secret"]
+
+    with mock.patch.object(Session, "hand_over", hand_over):
+        run(tmp_path, script)
+
+
+@pytest.mark.parametrize("secret", ["message", "file"])
+def test_a_slow_client_does_not_get_what_may_not_be_read_here_by_its_turn(
+    tmp_path: Path, secret: str
+) -> None:
+    """It has been taken out for the client, which is still at what came before."""
+    told: list[str] = []
+    slow = asyncio.Event()
+
+    async def hand_over(session: Session, kind: str, /, **fields: Any) -> None:
+        told.append(kind)
+        await slow.wait()
+
+    async def script(nodes: Nodes) -> None:
+        satellite = nodes.nodes["sat1"]
+        receiving = asyncio.ensure_future(ask(satellite, "receive", timeout_s=60.0))
+        (tmp_path / "x").write_text("x")
+        for kind in ("message", "file") if secret == "file" else ("file", "message"):
+            policy = AT_HOME if kind == secret else None
+            if kind == "file":
+                files = satellite.services.files
+                await files.wait(await files.send(tmp_path / "x", SAT, policy=policy))
+            else:
+                await send_message(satellite.port, TO, b"x", policy=policy)
+            await asyncio.sleep(1)
+        nodes.learns("sat1", sat1="XX")
+        slow.set()
+        assert (await receiving)["count"] == 1
+        assert told == ["file" if secret == "message" else "message"]
+        nodes.learns("sat1")
+        await ask(satellite, "receive", timeout_s=60.0)
+        assert told[1:] == [secret]
+
+    with mock.patch.object(Session, "hand_over", hand_over):
+        run(tmp_path, script, ("sat1",))
 
 
 def test_it_is_written_down_that_it_is_withheld(tmp_path: Path) -> None:

@@ -13,10 +13,12 @@ from stack.node.control.paths import policy_as_dict
 from stack.node.control.protocol import ControlError
 from stack.node.control.request import DECADE_S, Request, Session, wrong
 from stack.node.node import Node
+from stack.policy import DataPolicy
 from stack.ports.application import Delivery
 from stack.services.files import FilesService, Received
 from stack.services.messages import Mailbox
 from stack.services.names import MESSAGES, service_of
+from stack.services.policies import readable
 
 COUNT_MAX: Final = 1_000_000_000
 
@@ -91,12 +93,10 @@ class _Run:
                 # Files and messages in turn, so that neither keeps the other waiting.
                 message, file = self._message, self._file
                 if message is not None and message.done():
-                    await self._hand_over_message(message.result())
+                    done += await self._hand_over_message(message.result())
                     self._message = None
-                    done += 1
                 if done < count and file is not None and file.done():
-                    await self._hand_over_file(file.result())
-                    done += 1
+                    done += await self._hand_over_file(file.result())
         finally:
             await self._give_back()
         return done
@@ -120,8 +120,15 @@ class _Run:
         if file is not None and not file.cancelled() and file.exception() is None:
             self._files.inbox.put(file.result())
 
-    async def _hand_over_message(self, delivery: Delivery) -> None:
+    def _readable(self, policy: DataPolicy | None) -> bool:
+        """Whether what was taken may still be read here: the client may have been slow."""
+        return readable(self._port, self._port.node_id, policy)
+
+    async def _hand_over_message(self, delivery: Delivery) -> bool:
+        """Whether it was; else it is withheld, and comes again when this client is gone."""
         assert self._mailbox is not None
+        if not self._readable(delivery.policy):
+            return False
         await self._session.hand_over(
             "message",
             source=str(delivery.id.source),
@@ -135,8 +142,14 @@ class _Run:
             payload=base64.b64encode(delivery.payload).decode(),
         )
         await self._mailbox.done(delivery)
+        return True
 
-    async def _hand_over_file(self, received: Received) -> None:
+    async def _hand_over_file(self, received: Received) -> bool:
+        """Whether it was; else it is withheld."""
+        if not self._readable(received.policy):
+            self._file = None
+            self._files.inbox.put(received)
+            return False
         await self._session.hand_over("file", **received_as_dict(received, self._files))
         self._file = None  # not to be given back: a commit that has begun will be done
         inbox = self._files.inbox
@@ -145,6 +158,7 @@ class _Run:
         except StoreError:
             inbox.put(received)
             raise
+        return True
 
 
 def received_as_dict(received: Received, files: FilesService) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from stack.ports.store import Write
 from stack.services.batch import Batch
 from stack.services.files.messages import Offer
 from stack.services.files.state import SPACE_INBOX, Received
+from stack.services.policies import readable
 
 Place = Callable[[Eid, Offer], str | None]
 """`place(source, offer)`: the relative path under the service's directory at which to put an
@@ -28,7 +29,8 @@ def place_by_name(source: Eid, offer: Offer) -> str | None:
 
 
 class Inbox:
-    """Objects whose tag begins with `prefix`, oldest first.
+    """Objects whose tag begins with `prefix`, oldest first, but for those that may not be read here
+    any more: these wait until that is put right.
 
         async for received in inbox:
             use(received.path)
@@ -46,6 +48,7 @@ class Inbox:
         self._held: dict[tuple[Eid, bytes], Received] = {}
         self._arrived = asyncio.Event()
         self._open: Received | None = None
+        port.on_policy_change(self._arrived.set)
 
     def put(self, received: Received) -> None:
         """Called by the file service when an object has arrived."""
@@ -55,10 +58,13 @@ class Inbox:
 
     async def receive(self) -> Received:
         """The next object, waiting for it if need be."""
-        while not self._waiting:
+        while True:
+            for received in self._waiting:
+                if readable(self._port, self._port.node_id, received.policy):
+                    self._waiting.remove(received)
+                    return received
             self._arrived.clear()
             await self._arrived.wait()
-        return self._waiting.popleft()
 
     def find(self, source: Eid, object_id: bytes) -> Received | None:
         """An object from the node of `source` that has arrived and is not taken yet."""

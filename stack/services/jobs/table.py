@@ -6,14 +6,13 @@ import heapq
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from stack.core.errors import PolicyError
 from stack.ports.application import AppPort, Outgoing
 from stack.services.batch import Batch, records
 from stack.services.jobs.config import JobsConfig
 from stack.services.jobs.messages import JobReport, JobState
 from stack.services.jobs.state import SPACE_SERVER, JobStep, ServerJob
 from stack.services.names import JOBS, service_of
-from stack.services.policies import about
+from stack.services.policies import about, readable
 from stack.services.waiting import NamedTimers
 
 REPORT_PRIORITY: Final = 2
@@ -157,12 +156,7 @@ class JobTable:
 
     def follows(self, job: ServerJob) -> bool:
         """Whether a job's client may read what comes of it, and so hear how a run goes on."""
-        if job.policy is not None:
-            try:
-                self._port.check_policy(job.client, job.policy)
-            except PolicyError:
-                return False
-        return True
+        return readable(self._port, job.client, job.policy)
 
     def repeat_report(self, job: ServerJob, batch: Batch) -> None:
         """The final report was not acknowledged in time."""
