@@ -13,6 +13,7 @@ from unittest import mock
 
 import pytest
 
+from stack.core.eid import Eid
 from stack.core.errors import LocalError
 from stack.services.files import Prepared
 from stack.services.files.state import SPACE_OUT
@@ -259,6 +260,34 @@ def test_a_file_that_has_gone_whenever_it_is_looked_at_hides_no_other(tmp_path: 
 
     with mock.patch("stack.services.jobs.attempt.os.lstat", lstat):
         virtual(main)
+
+
+def test_nobody_has_the_jobs_of_others_forgotten(tmp_path: Path) -> None:
+    """A flood of cancellations, each of a job that never was, from one node; meanwhile another's
+    request comes again, and its job neither runs again nor is its end left untold."""
+    runs, flooding = [], [True]
+
+    async def once(context: JobContext) -> None:
+        runs.append(context.attempt)
+
+    def lost(source: Eid, destination: Eid, payload: bytes) -> bool:
+        return bool(flooding) and destination.service == "job-replies"
+
+    async def main() -> None:
+        nodes = JobNodes(tmp_path, {"once": once}, config=replace(QUICK, records_max=20))
+        nodes.net.lose = lost
+        async with nodes.all_running():
+            job = await nodes.client.submit(SAT_EID, "once")
+            await until(lambda: bool(runs))
+            for number in range(100):
+                cancel = CancelMessage(number.to_bytes(16, "big")).encode()
+                nodes.sat.inject("dtn://flood/any", "jobs", cancel)
+            await asyncio.sleep(100)
+            flooding.clear()
+            assert (await nodes.client.wait(job)).state is JobState.FINISHED
+        assert runs == [1]
+
+    virtual(main)
 
 
 def test_failures_are_repeated_when_asked_for(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from stack.core.eid import Eid
 from stack.ports.application import AppPort, Outgoing
 from stack.services.batch import Batch, records
 from stack.services.jobs.config import JobsConfig
@@ -24,9 +25,9 @@ WITHHELD: Final = "its data policy does not let any more be said"
 def _withheld(report: JobReport) -> JobReport:
     """What a client hears that may not read what comes of its job: that a run has begun, and how
     the job ended.  All between is the same, whatever the runs do."""
-    begun = min(report.attempts, 1)
+    begun = report.attempts > 0
     state = report.state if report.state.final or not begun else JobState.RUNNING
-    return JobReport(report.job_id, begun, state, begun, text=WITHHELD)
+    return JobReport(report.job_id, int(begun), state, text=WITHHELD)
 
 
 class JobTable:
@@ -49,7 +50,8 @@ class JobTable:
         self._service = service_of(port.node_id, JOBS)
         self._jobs: dict[str, ServerJob] = {}
         self._open = 0
-        self._closed: dict[str, None] = {}  # in the order in which they ended
+        self._closed: dict[Eid, dict[str, None]] = {}
+        """Of each client's node, in the order in which they ended."""
         self._queue: list[tuple[int, int, str]] = []
 
     def load(self) -> None:
@@ -125,9 +127,12 @@ class JobTable:
 
     def forget(self, key: str, batch: Batch) -> None:
         """Drop a job that is over."""
-        self._closed.pop(key, None)
         job = self._jobs.pop(key, None)
         if job is not None:
+            closed = self._closed[job.client.node]
+            del closed[key]
+            if not closed:
+                del self._closed[job.client.node]
             batch.after(lambda: self._forgotten(job))
             self.timers.cancel(("report", key))
             self.timers.cancel(("forget", key))
@@ -171,10 +176,12 @@ class JobTable:
     def _retire(self, job: ServerJob) -> None:
         over_ms = max(job.expires_ms, self._port.dtn_ms()) + self._config.retain_ms
         self.timers.arm_at(("forget", job.key), over_ms)
-        self._closed[job.key] = None
+        self._closed.setdefault(job.client.node, {})[job.key] = None
         if not job.acknowledged:
             self.timers.arm_in(("report", job.key), job.repeat_s)
 
     def _trim(self, batch: Batch) -> None:
-        while self._closed and len(self._jobs) > self._config.records_max:
-            self.forget(next(iter(self._closed)), batch)
+        """Forget the oldest of whoever has most of them: nobody has those of others forgotten."""
+        while len(self._jobs) > max(self._config.records_max, self._open):
+            most = max(self._closed.values(), key=len)
+            self.forget(next(iter(most)), batch)
