@@ -311,6 +311,7 @@ def test_deep_nesting(node: Background) -> None:
         ("ping", {"destination": "sat1"}, "'sat1' is no node"),
         ("ping", {"destination": "dtn:none"}, "is nobody"),
         ("ping", {"destination": HERE, "count": 0}, "count: 0 is not in"),
+        ("ping", {"destination": HERE, "count": 10**400}, "count: 100000000"),
         ("ping", {"destination": HERE, "count": 1.5}, "count: is no whole number"),
         ("ping", {"destination": HERE, "timeout_s": True}, "timeout_s: is no number"),
         ("send_message", {"destination": HERE, "payload": "%"}, "payload: is not Base64"),

@@ -56,7 +56,7 @@ class Request:
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise wrong(name, "is no number")
         if not low <= value <= high:
-            raise wrong(name, f"{value:g} is not in {low:g}..{high:g}")
+            raise wrong(name, f"{value!s:.32} is not in {low:g}..{high:g}")
         return value
 
     def integer(self, name: str, default: int, low: int, high: int) -> int:
