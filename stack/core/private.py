@@ -103,6 +103,13 @@ def erase(path: Path) -> bool:
     return True
 
 
+def erase_all(path: Path) -> None:
+    """`erase` a file, and before it what a kill has left of the writing of one.  Raises
+    `OSError`."""
+    for one in (path.with_name(path.name + FRESH), path):
+        erase(one)
+
+
 def discard(path: Path) -> None:
     """`erase` what a failure has left, as well as that goes: a file that cannot be overwritten (the
     disk is full) is unlinked all the same, and the first fault is what is told."""

@@ -12,6 +12,7 @@ from stack.core.errors import ConfigError, SecurityError
 from stack.identity import pem
 from stack.identity.certificate import (
     NodeRequest,
+    Principal,
     domain_of,
     fingerprint,
     load_certificate,
@@ -36,10 +37,22 @@ def own_certificate(
                 node = read_node(load_certificate(block.octets))
             except SecurityError:
                 continue
-            same = public_octets(node.public_key) == public_octets(request.public_key)
-            if same and node.facts.id == request.node and node.hpke == request.hpke:
+            if _is_asked(node, request):
                 found.append(node.certificate)
     return max(found, key=lambda one: one.not_valid_before_utc, default=None)
+
+
+def newest_of(own: x509.Certificate, request: NodeRequest, trust: Trust) -> x509.Certificate:
+    """The certificate of a node's own key that counts: that of an older answer does not.  Raises
+    `SecurityError` for one that the authority has not signed."""
+    trust.read(own)
+    known = trust.certificate_of(request.node)
+    return known if known is not None and _is_asked(read_node(known), request) else own
+
+
+def _is_asked(node: Principal, request: NodeRequest) -> bool:
+    same = public_octets(node.public_key) == public_octets(request.public_key)
+    return same and node.facts.id == request.node and node.hpke == request.hpke
 
 
 def check_own(own: x509.Certificate, request: NodeRequest) -> x509.Certificate:

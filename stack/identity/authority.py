@@ -140,15 +140,13 @@ class Authority:
         terms: Terms,
         now_ms: int,
         days: int,
-        former: x509.Certificate | None = None,
     ) -> x509.Certificate:
         """The certificate of another domain's authority (a cross-certificate), for `terms`, which
-        may allow less than was offered; it is newer than the `former` one.  Raises `SecurityError`,
-        `ConfigError`."""
+        may allow less than was offered.  Raises `SecurityError`, `ConfigError`."""
         domain, key, offered = read_offer(offer)
         check_terms(self.domain, domain, offered, terms)
         name, issuer = _name(domain, "authority"), self.certificate.subject
-        builder = _authority_builder(name, issuer, key, now_ms, days, 0, former)
+        builder = _authority_builder(name, issuer, key, now_ms, days, path_length=0)
         return builder.add_extension(terms_extension(terms), True).sign(
             self._key, hash_for(self._key)
         )
@@ -220,7 +218,7 @@ def _builder(
     key: SigningPublicKey,
     now_ms: int,
     days: int,
-    former: x509.Certificate | None,
+    former: x509.Certificate | None = None,
 ) -> x509.CertificateBuilder:
     now = moment(now_ms)
     begins = now - SKEW
@@ -248,10 +246,9 @@ def _authority_builder(
     now_ms: int,
     days: int,
     path_length: int,
-    former: x509.Certificate | None = None,
 ) -> x509.CertificateBuilder:
     return _extended(
-        _builder(name, issuer, key, now_ms, days, former),
+        _builder(name, issuer, key, now_ms, days),
         (x509.BasicConstraints(True, path_length), True),
         (_usage(authority=True), True),
     )

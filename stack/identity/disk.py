@@ -314,8 +314,13 @@ def destroy(folder: Path, passphrase: Passphrase) -> list[Path]:
 
 
 def write_blocks(path: Path, blocks: Sequence[pem.PemBlock], words: str = "") -> None:
-    """Write a file of blocks, at once and durably.  Raises `ConfigError`."""
-    _write(path, pem.encode(blocks, words).encode())
+    """Write a file of blocks, at once and durably.  Raises `ConfigError`, also for one that nobody
+    could read: what was there stays."""
+    octets = pem.encode(blocks, words).encode()
+    if len(octets) > pem.FILE_BYTES_MAX or len(blocks) > pem.BLOCKS_MAX:
+        message = f"would have {len(octets)} octets and {len(blocks)} objects, which nobody reads"
+        raise ConfigError(str(path), message, "have fewer nodes, or smaller keys, in this domain")
+    _write(path, octets)
 
 
 def _write(path: Path, octets: bytes) -> None:

@@ -35,6 +35,7 @@ from stack.identity.answer import (
     check_domain_of,
     check_mark,
     check_own,
+    newest_of,
     not_ours,
     own_certificate,
     root_of,
@@ -69,11 +70,12 @@ from stack.identity.disk import (
     written_at,
 )
 from stack.identity.forms import Terms
-from stack.identity.issued import read_all, serial_number
+from stack.identity.issued import earlier, read_all, serial_number
 from stack.identity.keys import SigningPrivateKey, public_octets
+from stack.identity.listed import GRACE_MS
 from stack.identity.names import UNSAID, NameSpace
-from stack.identity.naming import check_apart, check_clock, check_may_give, not_ahead
-from stack.identity.trust import GRACE_MS, Trust, certificate_block, revocations_block
+from stack.identity.naming import check_apart, check_clock, check_may_give
+from stack.identity.trust import Trust, certificate_block, revocations_block
 from stack.policy.directory import check_names
 
 NODE_DAYS: Final = 90
@@ -210,19 +212,18 @@ class NodeFolder:
         refusals = trust.learn(blocks)
         check_domain_of(blocks, own, trust, refusals)
         known = [*trust.blocks(), *trust.foreign.memory()]
-        if (
-            self.enrolled and not dry_run
-        ):  # also when it says that this node is not trusted any more
+        # Also when it says that this node is not trusted any more.
+        if self.enrolled and not dry_run:
             write_blocks(self.path / TRUST, known)
-        node = trust.verify([own], now_ms)
+        node = trust.verify([newest_of(own, self.request(), trust)], now_ms)
         if dry_run:
             return Accepted(node, refusals)
         write_blocks(self.path / TRUST, known)
         if epochs := [block for block in blocks if block.label == pem.EPOCHS]:
             write_blocks(self.path / EPOCHS, epochs)
-        if not self.enrolled or own != self._certificate():
+        if not self.enrolled or node.certificate != self._certificate():
             # Last: then all is there.
-            write_blocks(self.path / CERTIFICATE, [certificate_block(own)])
+            write_blocks(self.path / CERTIFICATE, [certificate_block(node.certificate)])
         return Accepted(node, refusals)
 
     def authority_in(self, octets: bytes) -> x509.Certificate:
@@ -369,7 +370,7 @@ class AuthorityFolder:
         trust = self.trust()
         check_clock(trust, now_ms)
         check_may_give(trust, request.node, now_ms)
-        former, serials = not_ahead(trust.certificate_of(request.node), now_ms)
+        former, serials = earlier(self.path / ISSUED, trust, request.node, now_ms)
         certificate = authority.issue(
             request,
             now_ms,
@@ -402,8 +403,8 @@ class AuthorityFolder:
         it goes with the node's.
         """
         trust = self.trust()
-        if subject in trust.federations:
-            return Revocable([trust.federations[subject].certificate.serial_number], [])
+        if crosses := trust.cross_serials(subject):
+            return Revocable(crosses, [])
         nodes, unread = read_all(self.path / ISSUED, trust, now_ms, forget=forget)
         serials = [serial for serial, node in nodes.items() if str(node.facts.id) == subject]
         if not serials:
@@ -435,11 +436,10 @@ class AuthorityFolder:
         check_clock(trust, now_ms)
         domain, _, _ = read_offer(offer)
         check_apart(trust, terms.names, domain, now_ms)
-        known = trust.federations.get(domain)
-        former = None if known is None else known.certificate
-        certificate = authority.federate(offer, terms, now_ms, days, former)
+        certificate = authority.federate(offer, terms, now_ms, days)
         # Nodes of others are learned with it, and only what it allows.
-        return self._renew(authority, trust, [certificate_block(certificate), *blocks], now_ms)
+        blocks, former = [certificate_block(certificate), *blocks], trust.cross_serials(domain)
+        return self._renew(authority, trust, blocks, now_ms, former)
 
     @by_itself
     def update(

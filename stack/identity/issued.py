@@ -9,6 +9,7 @@ from typing import Final
 
 from cryptography import x509
 
+from stack.core.eid import Eid
 from stack.core.errors import ConfigError, SecurityError
 from stack.identity.certificate import (
     Principal,
@@ -41,15 +42,13 @@ def read_all(
         for node in trust.nodes()
         if node.facts.domain == trust.domain
     }
-    listed = trust.revocations(trust.domain)
     unread: dict[str, str] = {}
     for path in _files(folder, unread):
         try:
             node = _read(path, trust.root)
         except (ConfigError, SecurityError) as error:
             serial = serial_number(path.name)
-            gone = listed and serial and listed.get_revoked_certificate_by_serial_number(serial)
-            if serial not in found and not gone:
+            if serial not in found and trust.lists.revoked(trust.domain, serial) is None:
                 unread[path.name] = str(error)
             continue
         found[node.certificate.serial_number] = node
@@ -57,6 +56,20 @@ def read_all(
             with suppress(OSError):  # then it stays: nothing needs it to be gone
                 path.unlink()
     return {number: node for number, node in found.items() if not _ended(node, now_ms)}, unread
+
+
+def earlier(
+    folder: Path, trust: Trust, node: Eid, now_ms: int
+) -> tuple[x509.Certificate | None, list[int]]:
+    """Of the certificates that a node has been given the newest; and the serial numbers of those
+    of a time to come, by a clock that was wrong, which are to be revoked: then none of them stands
+    in the way of one of now."""
+    given, _ = read_all(folder, trust, now_ms, forget=False)
+    ours = [one.certificate for one in given.values() if one.facts.id == node]
+    ahead = [one for one in ours if milliseconds(one.not_valid_before_utc) > now_ms]
+    rest = [one for one in ours if one not in ahead]
+    newest = max(rest, key=lambda one: one.not_valid_before_utc, default=None)
+    return newest, [one.serial_number for one in ahead]
 
 
 def _files(folder: Path, unread: dict[str, str]) -> list[Path]:

@@ -1,9 +1,10 @@
 """What an authority sees to before it signs: that no id, and no name space, is of two domains, and
-that its clock is not behind what it has signed."""
+that its clock is not behind what it has signed, nor far ahead."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from cryptography import x509
 
@@ -17,6 +18,11 @@ from stack.identity.keys import SigningPublicKey
 from stack.identity.names import NameSpace
 from stack.identity.trust import Trust
 
+DAY_MS: Final = 86_400_000
+AHEAD_MS_MAX: Final = 366 * DAY_MS
+"""After so long without a new list a wrong clock (a week of GPS that was counted anew, a battery)
+is more likely than an authority that has said nothing."""
+
 
 def only_offer(blocks: Iterable[pem.PemBlock]) -> tuple[str, SigningPublicKey, Terms]:
     """The offer of another domain: its name, its key, its terms.  Raises `SecurityError`."""
@@ -28,26 +34,21 @@ def only_offer(blocks: Iterable[pem.PemBlock]) -> tuple[str, SigningPublicKey, T
 
 def check_clock(trust: Trust, now_ms: int) -> None:
     """Raise `ConfigError` where what an authority signs now would be of a time before its last
-    revocation list: nobody would believe it, and its nodes would lose what they have."""
+    revocation list: nobody would believe it, and its nodes would lose what they have.  Or of one so
+    long after it that the clock can hardly be right."""
     listed = trust.revocations(trust.domain)
-    if listed is not None and now_ms < milliseconds(listed.last_update_utc):
+    if listed is None:
+        return
+    after_ms = now_ms - milliseconds(listed.last_update_utc)
+    if not 0 <= after_ms <= AHEAD_MS_MAX:
+        far = f", {after_ms // DAY_MS} days before" if after_ms > 0 else ""
         raise ConfigError(
             "clock",
             f"this one says {moment(now_ms):%Y-%m-%dT%H:%M:%SZ}, and the last revocation list of "
-            f"domain {trust.domain} begins at {listed.last_update_utc:%Y-%m-%dT%H:%M:%SZ}",
-            "set the clock; if it was wrong then, and is right now: `orbitferry domain export "
-            "--clock-is-right`",
+            f"domain {trust.domain} begins at {listed.last_update_utc:%Y-%m-%dT%H:%M:%SZ}{far}",
+            "set the clock; if it was wrong then, and is right now, or so much time has passed: "
+            "`orbitferry domain export --clock-is-right`",
         )
-
-
-def not_ahead(
-    former: x509.Certificate | None, now_ms: int
-) -> tuple[x509.Certificate | None, list[int]]:
-    """The former certificate of a node.  One of a time to come, by a clock that was wrong, is none:
-    it is to be revoked, so that one of now can take its place."""
-    if former is None or milliseconds(former.not_valid_before_utc) <= now_ms:
-        return former, []
-    return None, [former.serial_number]
 
 
 def check_may_give(trust: Trust, node: Eid, now_ms: int) -> None:
@@ -62,8 +63,11 @@ def check_may_give(trust: Trust, node: Eid, now_ms: int) -> None:
 
 def check_offer(trust: Trust, domain: str, offered: Terms, terms: Terms, now_ms: int) -> None:
     """Raise `ConfigError`, `SecurityError` where the domain of `trust` is not to take `terms` of
-    what another one has `offered`."""
+    what another one has `offered`, or has the name of a third one but for capitals."""
     check_terms(trust.domain, domain, offered, terms)
+    for other in (trust.domain, *_others(trust, now_ms)):
+        if other != domain and other.lower() == domain.lower():
+            raise SecurityError(f"domain {domain} has the name of domain {other}, but for capitals")
     check_apart(trust, terms.names, domain, now_ms)
 
 
@@ -95,10 +99,8 @@ def _others(trust: Trust, now_ms: int) -> list[str]:
 
 def _holds(trust: Trust, certificate: x509.Certificate, now_ms: int) -> bool:
     """Whether what this domain has signed holds, however old its revocation list is by now."""
-    listed = trust.revocations(trust.domain)
-    serial = certificate.serial_number
     try:
         check_period(certificate, now_ms)
     except SecurityError:
         return False
-    return listed is None or listed.get_revoked_certificate_by_serial_number(serial) is None
+    return trust.lists.revoked(trust.domain, certificate.serial_number) is None

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -27,7 +28,6 @@ from stack.core.eid import Eid
 from stack.core.errors import SecurityError
 from stack.cose import VerifyingKey
 from stack.identity import pem
-from stack.identity.authority import revocation_number
 from stack.identity.certificate import (
     Principal,
     check_issued,
@@ -46,15 +46,28 @@ from stack.identity.certificate import (
 from stack.identity.foreign import ForeignNames
 from stack.identity.forms import Terms, read_names
 from stack.identity.keys import SigningPublicKey, check_public, public_octets
+from stack.identity.listed import GRACE_MS, RevocationLists
 from stack.identity.names import NameSpaces
+from stack.identity.room import NodesRoom, check_list
 from stack.policy.directory import Directory, NodeFacts
 
-GRACE_MS: Final = 14 * 86_400_000
-"""Revocation lists are believed so much longer than their next update, by default."""
-
 CHAIN_MAX: Final = 3
-NODES_MAX: Final = 10_000
 DOMAINS_MAX: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class TrustOffer:
+    """What the owner of a key says that it offers."""
+
+    octets: bytes
+    domain: str
+    key: bytes
+    terms: Terms
+
+    def is_of(self, certificate: x509.Certificate, terms: Terms) -> bool:
+        """Whether the owner of a certificate's key has offered these terms."""
+        same = self.key == public_octets(_key(certificate))
+        return same and self.domain == domain_of(certificate.subject) and terms.within(self.terms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +95,8 @@ class Trust:
         self.root = root
         self.grace_ms = grace_ms
         self.federations: dict[str, Federation] = {}
-        self._lists: dict[str, x509.CertificateRevocationList] = {}
+        self.lists = RevocationLists(grace_ms)
+        self._room = NodesRoom(self.domain)
         self._nodes: dict[tuple[str, str], Principal] = {}
         self.foreign = ForeignNames()
         self.names = NameSpaces(self.domain)
@@ -93,15 +107,17 @@ class Trust:
         """Take what is signed by whom it must be; of what is not, say why.  Older revocation
         lists, certificates and terms never replace newer ones."""
         refusals: list[str] = []
-        blocks = list(blocks)
-        offers = [block.octets for block in blocks if block.label == pem.REQUEST]
+        blocks = list(dict.fromkeys(blocks))
+        offers = _offers(blocks)
         authorities, nodes = _sorted(blocks, refusals)
-        lists = [block.octets for block in blocks if block.label == pem.REVOCATIONS]
+        own, others = _sorted_lists(blocks, self.root.subject, refusals)
         named = [block.octets for block in blocks if block.label == pem.FOREIGN_LIST]
-        # Lists and nodes of other domains are checked with what federations say.
+        # Federations are judged by what our own list says, lists and nodes of other domains by what
+        # federations say.
         steps = [
+            *(partial(self._learn_list, one) for one in own),
             *(partial(self._learn_federation, one, offers) for one in authorities),
-            *(partial(self._learn_list, octets) for octets in lists),
+            *(partial(self._learn_list, one) for one in others),
             *(partial(self._learn_node, one) for one in nodes),
             *(partial(self._learn_foreign, octets) for octets in named),
         ]
@@ -112,18 +128,18 @@ class Trust:
                 refusals.append(str(error))
         return refusals
 
-    def _learn_federation(self, certificate: x509.Certificate, offers: Sequence[bytes]) -> None:
+    def _learn_federation(self, certificate: x509.Certificate, offers: list[TrustOffer]) -> None:
         domain, terms = read_cross(certificate)
         if domain == self.domain or terms.to != self.domain:
             raise SecurityError(f"a federation of domains {terms.to} and {domain}, not of this one")
         check_issued(certificate, self.root)
-        offer = next((one for one in offers if _offers(one, certificate, terms)), None)
+        offer = next((one.octets for one in offers if one.is_of(certificate, terms)), None)
         if offer is None:
             raise SecurityError(f"domain {domain} has not signed that it is trusted for this")
         known = self.federations.get(domain)
         if known is None and len(self.federations) >= DOMAINS_MAX:
             raise SecurityError(f"more than {DOMAINS_MAX} domains")
-        if known is None or _newer(certificate, known.certificate):
+        if known is None or self._newer(certificate, known.certificate, self.domain):
             self.federations[domain] = Federation(certificate, offer, domain, terms)
             self.names.say(domain, terms.names)
             if known is not None and not _same_key(certificate, known.certificate):
@@ -132,11 +148,11 @@ class Trust:
     def _let_go(self, domain: str) -> None:
         """A domain has another key.  What the former one has signed, whatever its number or date,
         stands in the way of nothing new; the names in it stay known as another domain's."""
-        self._lists.pop(domain, None)
+        self.lists.drop(domain)
+        self._room.leave(domain)
         self._nodes = {key: node for key, node in self._nodes.items() if key[0] != domain}
 
-    def _learn_list(self, octets: bytes) -> None:
-        found = load_revocations(octets)
+    def _learn_list(self, found: x509.CertificateRevocationList) -> None:
         with refused("revocation list"):
             domain = domain_of(found.issuer)
             issuer = self._issuer(domain)
@@ -147,11 +163,13 @@ class Trust:
             for extension in found.extensions:
                 if extension.critical:  # such as one that says it is of some certificates alone
                     raise SecurityError(f"critical extension {extension.oid.dotted_string}")
-            number, known = revocation_number(found), self._lists.get(domain)
-            if known is None or number > revocation_number(known):
-                if domain == self.domain:  # those of others are what was agreed
-                    self.names.say(domain, read_names(found.extensions))
-                self._lists[domain] = found
+            if domain != self.domain:  # whose names are what was agreed
+                check_list(found)
+                self.lists.take(domain, found)
+                return
+            names = read_names(found.extensions)
+            if self.lists.take(domain, found):
+                self.names.say(domain, names)
 
     def _learn_node(self, certificate: x509.Certificate) -> None:
         node = self.read(certificate)
@@ -160,10 +178,10 @@ class Trust:
             self.foreign.add(str(node.facts.id))
         key = (node.facts.domain, str(node.facts.id))
         known = self._nodes.get(key)
-        if known is None and len(self._nodes) >= NODES_MAX:
-            raise SecurityError(f"more than {NODES_MAX} nodes")
-        if known is None or _newer(certificate, known.certificate, self._lists.get(key[0])):
-            self._nodes[key] = node
+        if known is not None and not self._newer(certificate, known.certificate, key[0]):
+            return
+        self._room.take(key[0], certificate, known)
+        self._nodes[key] = node
 
     def read(self, certificate: x509.Certificate) -> Principal:
         """What a certificate says that an authority has signed which this domain trusts for
@@ -187,27 +205,10 @@ class Trust:
         self._check(node, now_ms)
         return replace(node, facts=self._facts(node))
 
-    def check_listed(self, domain: str, serial: int, now_ms: int) -> None:
-        """Raise `SecurityError` when a certificate of a domain is revoked, or nobody knows."""
-        found = self._lists.get(domain)
-        if found is None:
-            raise SecurityError(f"there is no revocation list of domain {domain}")
-        if now_ms < milliseconds(found.last_update_utc):
-            raise SecurityError(f"the revocation list of domain {domain} is of a time to come")
-        if now_ms >= self.listed_until_ms(domain):
-            raise SecurityError(
-                f"the revocation list of domain {domain} is too old: its next one was due at "
-                f"{found.next_update_utc:%Y-%m-%dT%H:%M:%SZ}"
-            )
-        if (entry := found.get_revoked_certificate_by_serial_number(serial)) is not None:
-            raise SecurityError(
-                f"domain {domain} has revoked it at {entry.revocation_date_utc:%Y-%m-%dT%H:%M:%SZ}"
-            )
-
     def check_current(self, now_ms: int) -> None:
         """Raise `SecurityError` when nothing of this domain is believed, whoever belongs to it."""
         check_period(self.root, now_ms)
-        self.check_listed(self.domain, self.root.serial_number, now_ms)
+        self.lists.check(self.domain, self.root.serial_number, now_ms)
 
     def check_may_name(self, node: Principal, now_ms: int) -> None:
         """Raise `SecurityError` when a node's domain is trusted no more, its id another's, or it is
@@ -216,18 +217,11 @@ class Trust:
         self._check_id(node, now_ms)
         if domain == self.domain:
             return
-        self.check_listed(self.domain, self._issuer(domain).serial_number, now_ms)
+        self.lists.check(self.domain, self._issuer(domain).serial_number, now_ms)
         _check_laws(node, self.federations[domain].terms)
         for other, name in self._nodes:
             if other != domain and name == str(node.facts.id):
                 raise SecurityError(f"domain {domain} says so of {name}, a node of domain {other}")
-
-    def listed_until_ms(self, domain: str) -> int:
-        """When the revocation list of a domain is too old, grace included; 0 without one."""
-        found = self._lists.get(domain)
-        if found is None or found.next_update_utc is None:
-            return 0
-        return milliseconds(found.next_update_utc) + self.grace_ms
 
     def principals(self, now_ms: int) -> list[Principal]:
         """Every node that is believed now: of each id one at most.  The nodes of this domain come
@@ -252,8 +246,8 @@ class Trust:
 
     def changes_ms(self, now_ms: int) -> int:
         """The DTN time at which, with nothing new, something else is believed than now."""
-        times = [self.listed_until_ms(domain) for domain in self._lists]
-        times += [milliseconds(one.last_update_utc) for one in self._lists.values()]
+        times = [self.lists.until_ms(domain) for domain, _ in self.lists]
+        times += [milliseconds(one.last_update_utc) for _, one in self.lists]
         crosses = [one.certificate for one in self.federations.values()]
         for one in (self.root, *crosses, *(node.certificate for node in self._nodes.values())):
             times += [
@@ -264,7 +258,13 @@ class Trust:
 
     def revocations(self, domain: str) -> x509.CertificateRevocationList | None:
         """The revocation list of a domain."""
-        return self._lists.get(domain)
+        return self.lists.get(domain)
+
+    def cross_serials(self, domain: str) -> list[int]:
+        """Serial numbers of what this domain has signed for the authority of another one, and has
+        not revoked: the newest alone, as that has taken the place of the others."""
+        found = self.federations.get(domain)
+        return [] if found is None else [found.certificate.serial_number]
 
     def certificate_of(self, node: Eid) -> x509.Certificate | None:
         """The newest certificate of a node of this domain, believed now or not."""
@@ -302,7 +302,7 @@ class Trust:
         certificates = [self.root, *(one.certificate for one in federations)]
         nodes = [node for node in self._nodes.values() if not own or self._is_own(node)]
         certificates += [node.certificate for node in nodes]
-        lists = [one for name, one in self._lists.items() if not own or name == self.domain]
+        lists = [one for name, one in self.lists if not own or name == self.domain]
         return [
             *(certificate_block(one) for one in certificates),
             *(pem.PemBlock(pem.REQUEST, one.offer) for one in federations),
@@ -316,6 +316,16 @@ class Trust:
         return _key(self.root)
 
     # ---- inside ----------------------------------------------------------------------------
+
+    def _newer(self, one: x509.Certificate, other: x509.Certificate, domain: str) -> bool:
+        """Whether `one` of `domain` was made after `other`; of one time, always the same of them.
+        What is revoked counts for less: one of a time to come is not in the way of one of now."""
+
+        def rank(found: x509.Certificate) -> tuple[bool, datetime.datetime, str]:
+            holds = self.lists.revoked(domain, found.serial_number) is None
+            return holds, found.not_valid_before_utc, fingerprint(found)
+
+        return rank(one) > rank(other)
 
     def _is_own(self, node: Principal) -> bool:
         return node.facts.domain == self.domain
@@ -333,15 +343,14 @@ class Trust:
         try:
             check_period(self.root, now_ms)
             check_period(node.certificate, now_ms)
-            self.check_listed(node.facts.domain, node.certificate.serial_number, now_ms)
+            self.lists.check(node.facts.domain, node.certificate.serial_number, now_ms)
             self._check_id(node, now_ms)
             federation = self.federations.get(node.facts.domain)
             if node.facts.domain != self.domain:
                 if federation is None:
                     raise SecurityError(f"domain {node.facts.domain} is not trusted any more")
                 check_issued(node.certificate, federation.certificate)
-                check_period(federation.certificate, now_ms)
-                self.check_listed(self.domain, federation.certificate.serial_number, now_ms)
+                self.check_trusted(federation.domain, now_ms)
                 _check_laws(node, federation.terms)
         except SecurityError as error:
             raise SecurityError(with_id + str(error)) from None
@@ -359,11 +368,16 @@ class Trust:
         if domain == self.domain:
             return True
         try:
-            check_period(self.federations[domain].certificate, now_ms)
-            self.check_listed(self.domain, self._issuer(domain).serial_number, now_ms)
+            self.check_trusted(domain, now_ms)
         except SecurityError:
             return False
         return True
+
+    def check_trusted(self, domain: str, now_ms: int) -> None:
+        """Raise `SecurityError` where another domain is not trusted now."""
+        certificate = self._issuer(domain)
+        check_period(certificate, now_ms)
+        self.lists.check(self.domain, certificate.serial_number, now_ms)
 
     def _facts(self, node: Principal) -> NodeFacts:
         """What is known of a node, for what its domain is trusted for."""
@@ -428,27 +442,30 @@ def _is_authority(certificate: x509.Certificate) -> bool:
         return False
 
 
-def _offers(offer: bytes, certificate: x509.Certificate, terms: Terms) -> bool:
-    """Whether the owner of a certificate's key has offered these terms."""
-    try:
-        domain, key, offered = read_offer(offer)
-    except SecurityError:
-        return False
-    same = public_octets(key) == public_octets(_key(certificate))
-    return same and domain == domain_of(certificate.subject) and terms.within(offered)
+def _offers(blocks: Iterable[pem.PemBlock]) -> list[TrustOffer]:
+    """What other domains offer, each read once."""
+    found = []
+    for block in blocks:
+        if block.label == pem.REQUEST:
+            with suppress(SecurityError):
+                domain, key, terms = read_offer(block.octets)
+                found.append(TrustOffer(block.octets, domain, public_octets(key), terms))
+    return found
 
 
-def _newer(
-    one: x509.Certificate,
-    other: x509.Certificate,
-    listed: x509.CertificateRevocationList | None = None,
-) -> bool:
-    """Whether `one` was made after `other`; of the same time, always the same of the two.  What is
-    revoked counts for less: one of a time to come does not stand in the way of one of now."""
-
-    def rank(found: x509.Certificate) -> tuple[bool, datetime.datetime, str]:
-        number = found.serial_number
-        holds = listed is None or listed.get_revoked_certificate_by_serial_number(number) is None
-        return holds, found.not_valid_before_utc, fingerprint(found)
-
-    return rank(one) > rank(other)
+def _sorted_lists(
+    blocks: Sequence[pem.PemBlock], own_name: x509.Name, refusals: list[str]
+) -> tuple[list[x509.CertificateRevocationList], list[x509.CertificateRevocationList]]:
+    """Revocation lists that say that they are of this domain, and those of others."""
+    own: list[x509.CertificateRevocationList] = []
+    others: list[x509.CertificateRevocationList] = []
+    for block in blocks:
+        if block.label != pem.REVOCATIONS:
+            continue
+        try:
+            found = load_revocations(block.octets)
+            with refused("revocation list"):
+                (own if found.issuer == own_name else others).append(found)
+        except SecurityError as error:
+            refusals.append(str(error))
+    return own, others

@@ -10,7 +10,6 @@ from pathlib import Path
 from stack.audit.note import NoteKey
 from stack.contacts.plan import Plan
 from stack.core.limits import IPV6_UDP_BYTES
-from stack.core.private import make_folder
 from stack.core.sansio import Entropy, Trace
 from stack.engines.bundle_agent import AuditTrail, Shares
 from stack.engines.ltp import LtpConfig, LtpEngine
@@ -23,8 +22,9 @@ from stack.node.captures import Captures
 from stack.node.config import LinkConfig, NodeConfig
 from stack.node.driver import BundleDriver
 from stack.node.environment import Environment
-from stack.node.guard import is_trusted, make_authenticator, under_extensions
+from stack.node.guard import is_foreign, is_trusted, make_authenticator, under_extensions
 from stack.node.identity import Membership
+from stack.node.keyed import KeyedPeers
 from stack.node.keys import NodeKeys
 from stack.node.link import Link
 from stack.ports.security import Security
@@ -48,14 +48,13 @@ LTP_HEADER_BYTES = 10
 
 def open_store(config: NodeConfig, trace: Trace) -> StagingStore:
     """The store that the configuration names.  Raises `StoreError` when it cannot be opened."""
-    make_folder(Path(config.data_dir))
+    place = Path(config.data_dir) / "store"  # a node's alone, also where nothing is put into it
     if config.store.kind == "memory":
         section = config.store
         store = MemoryStore(section.quota_bytes, section.quota_bundles, section.keys_max)
-        store.claim(Path(config.data_dir))
+        store.claim(place)
         return store
-    path = Path(config.data_dir) / "store"
-    return SqliteStore(path, config.store, trace)
+    return SqliteStore(place, config.store, trace)
 
 
 def make_security(
@@ -204,10 +203,12 @@ async def make_link(
     driver: BundleDriver,
     trace: Trace,
     captures: Captures,
+    keyed: KeyedPeers,
 ) -> Link:
     """A link with its engine, authentication, coding and port.  Raises `ConfigError`."""
-    node = str(driver.agent.node_id)
-    authenticator = make_authenticator(config, node, keys, environment.entropy)
+    node, entropy = str(driver.agent.node_id), environment.entropy
+    was_keyed = keyed.has(config)
+    authenticator = make_authenticator(config, node, keys, entropy, was_keyed=was_keyed)
     ltp, share = under_fec(config, environment.path_mtu(config), authenticator)
     shim: FecShim | None = None
     if config.fec is not None:
@@ -228,6 +229,8 @@ async def make_link(
         cookies=environment.entropy if config.cookies else None,
         share=share,
     )
-    if authenticator is not None and authenticator.state == "shut":
-        link.neighbour.rekeyed(authenticator.state)
+    if link.guard is not None:
+        link.guard.was_keyed = was_keyed or link.guard.state == "keyed"
+        if link.guard.state == "shut":
+            link.neighbour.rekeyed("shut", foreign=is_foreign(config, keys))
     return link

@@ -64,6 +64,8 @@ class LinkConfig:
     "on" (the same, and an error without such a key), "off" (for peers that do not know it) or
     "null" (everybody's key: damage is found, forgery is not).  Both ends must agree.  Where
     it is on, segments without a valid authentication value are dropped, whatever they are.
+    With "auto" a link that has had a key is shut without one, also after a restart, until the node
+    has been started with "off" or "null" for it (`docs/keys.md`).
     A member of a domain has no key for a peer of another, also when it becomes known as one while
     the node runs: the link goes on without with "auto"; with "on" the node runs, and nothing
     passes on the link."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError, DecodeError, LocalError, SecurityError
-from stack.core.private import erase, make_folder
+from stack.core.private import erase_all, make_folder
 from stack.core.sansio import Entropy
 from stack.cose import HpkePrivateKey, HpkePublicKey, SigningKey, VerifyingKey
 from stack.identity import AuthorityFolder
@@ -108,7 +108,7 @@ def credentials_of(config: IdentityConfig, member: Membership) -> KeyCredentials
             signing=authority.signing_key,
             nodes=nodes,
             terms=terms,
-            forget_first=lambda: erase(folder.path / FIRST_EPOCH),
+            forget_first=lambda: erase_all(folder.path / FIRST_EPOCH),
             stamp=folder.stamp,
         )
     return KeyCredentials(
@@ -120,7 +120,7 @@ def credentials_of(config: IdentityConfig, member: Membership) -> KeyCredentials
         certified=identity.hpke,
         first=member.first,
         ours=ours,
-        forget_first=lambda: erase(Path(config.folder) / EPOCHS),
+        forget_first=lambda: erase_all(Path(config.folder) / EPOCHS),
     )
 
 
@@ -165,6 +165,7 @@ class KeyDistribution:
                 domain, signing=ours.signing, entropy=entropy, terms=ours.terms
             )
             self._restore(AUTHORITY, self.authority, now_ms)
+        self._forget_first()
         use.wearing = self._wearing
         self.why_not = ""
         """Why no node gets keys from here at present."""
@@ -185,6 +186,19 @@ class KeyDistribution:
         except (DecodeError, SecurityError) as error:
             why = "remove it: the node then asks for its epochs"
             raise ConfigError(str(path), str(error), why) from None
+
+    def _forget_first(self) -> None:
+        """The first epoch stays destroyed when what it came in is there again: a backup, or an
+        answer that was taken once more.  Raises `ConfigError`."""
+        credentials, authority = self._credentials, self.authority
+        try:
+            if self.member.epochs.floor >= FIRST:
+                credentials.forget_first()
+            if credentials.ours is not None and authority and authority.epochs.floor >= FIRST:
+                credentials.ours.forget_first()
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise ConfigError("identity", f"epoch {FIRST}, which was destroyed: {why}") from None
 
     def _wearing(self, key: Key) -> None:
         self.member.worn(key.id)

@@ -29,13 +29,14 @@ octets of each segment.  A start meets one of 10^9 recorded sessions with a chan
 
 
 def make_authenticator(
-    config: LinkConfig, node: str, keys: KeyRing, entropy: Entropy
+    config: LinkConfig, node: str, keys: KeyRing, entropy: Entropy, *, was_keyed: bool = False
 ) -> Authenticator | None:
     """What signs and verifies on this link, or None where nothing ever does.  It draws on `entropy`
     when it begins to sign.
 
-    Configuration decides, and of what domain the neighbour is, never what arrives on the link: an
-    attacker can switch nothing off.  Raises `ConfigError` for "on" without a key.
+    Configuration decides, of what domain the neighbour is, and whether the link `was_keyed` before,
+    never what arrives on the link: an attacker can switch nothing off.  Raises `ConfigError` for
+    "on" without a key.
     """
     wanted = config.authentication
     if wanted == "off":
@@ -55,14 +56,24 @@ def make_authenticator(
             f'"on", and no ltp key serves {config.peer}, nor a pair of RSA keys',
             f'{remedy}, or say authentication = "off"',
         )
-    return _keyless(config, entropy) if member or keys.keys else None
+    if not (member or keys.keys or was_keyed):
+        return None
+    shut = was_keyed and not is_foreign(config, keys)
+    return _keyless("shut" if shut else _without(config), entropy)
 
 
-def follow(authenticator: Authenticator, config: LinkConfig, node: str, keys: KeyRing) -> None:
+def follow(
+    authenticator: Authenticator,
+    config: LinkConfig,
+    node: str,
+    keys: KeyRing,
+    *,
+    was_keyed: bool = False,
+) -> None:
     """Have what `make_authenticator` made sign and verify with the keys that are there now.  Where
-    the last one is gone the link is shut: a key that was taken out serves nobody any more, and
-    what is missing switches no authentication off.  Where the neighbour is now of another domain
-    the link is open with "auto", and shut with "on"."""
+    there are none any more, and the link `was_keyed` at any time, it is shut: a key that was taken
+    out serves nobody any more, and what is missing switches no authentication off.  Where the
+    neighbour is now of another domain the link is open with "auto", and shut with "on"."""
     if config.authentication == "null":
         return
     chosen = _chosen(config, node, keys)
@@ -70,7 +81,7 @@ def follow(authenticator: Authenticator, config: LinkConfig, node: str, keys: Ke
         authenticator.change(*chosen)
     elif is_foreign(config, keys):
         authenticator.let_go(_without(config))
-    elif authenticator.state == "keyed":
+    elif was_keyed or authenticator.state == "keyed":
         authenticator.let_go("shut")
 
 
@@ -91,12 +102,12 @@ def _without(config: LinkConfig) -> Literal["open", "shut"]:
     return "open" if config.authentication == "auto" else "shut"
 
 
-def _keyless(config: LinkConfig, entropy: Entropy) -> Authenticator:
+def _keyless(state: Literal["open", "shut"], entropy: Entropy) -> Authenticator:
     """For a node that may get keys for this neighbour while it runs, from its domain or by its key
     file: it leaves room for what they will add to a segment."""
     room = gmac_key(b"", bytes(LINK_KEY_ID_BYTES))
     made = Authenticator(room, (), entropy)
-    made.let_go(_without(config))
+    made.let_go(state)
     return made
 
 
@@ -170,6 +181,9 @@ class Guard(Layer):
         super().__init__(inner)
         self._coding = inner
         self.authenticator = authenticator
+        self.was_keyed = False
+        """Whether the link has ever had keys."""
+
         self._on_dropped = on_dropped
 
     @property
@@ -180,7 +194,8 @@ class Guard(Layer):
     def follow(self, config: LinkConfig, node: str, keys: KeyRing) -> bool:
         """Choose the keys anew (see `follow`); whether that has changed the state."""
         before = self.state
-        follow(self.authenticator, config, node, keys)
+        follow(self.authenticator, config, node, keys, was_keyed=self.was_keyed)
+        self.was_keyed |= self.state == "keyed"
         changed = self.state != before
         if changed and self._coding is not None:
             self._coding.follow()

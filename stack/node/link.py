@@ -425,6 +425,12 @@ def rekey(links: Mapping[str, Link], node: str, keys: KeyRing) -> set[str]:
     return {link.peer for link in links.values() if not link.trusted}
 
 
+def keyed_links(links: Mapping[str, Link]) -> list[LinkConfig]:
+    """What is configured of the links that have keys."""
+    found = links.values()
+    return [one.config for one in found if one.guard is not None and one.guard.state == "keyed"]
+
+
 def shut_by(links: Mapping[str, Link], node: str, keys: KeyRing) -> tuple[str, ...]:
     """The neighbours to whom `rekey` would shut a link, as these keys have none for it."""
     return tuple(

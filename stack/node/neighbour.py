@@ -20,10 +20,12 @@ AUTHENTICATION: Final = {
 
 SHUT: Final = 'set authentication = "auto", and start this node anew'
 
-GONE: Final = "the key file has no ltp key for {} any more: nothing passes on this link"
+GONE: Final = (
+    "there is no ltp key for {} any more, with whom there was one: nothing passes on this link"
+)
 GONE_REMEDY: Final = (
-    "put one into the key file, and run `orbitferry keys reload`; a peer that does not know RFC "
-    '5327 needs authentication = "off", and a start of this node'
+    "put one into the key file, and run `orbitferry keys reload`, or in a domain `orbitferry keys "
+    'import`; to have no authentication set authentication = "off", and start this node anew'
 )
 
 

@@ -27,9 +27,10 @@ from stack.node.driver import BundleDriver
 from stack.node.environment import Environment, OpenPort
 from stack.node.figures import figures
 from stack.node.identity import Membership
+from stack.node.keyed import KeyedPeers
 from stack.node.keys import NodeKeys
 from stack.node.link import SPACE as LTP_SPACE
-from stack.node.link import Link, rekey, shut_by, unheard
+from stack.node.link import Link, keyed_links, rekey, shut_by, unheard
 from stack.node.policy import NodePolicy
 from stack.node.scrubbing import Scrubbing
 from stack.node.trace import Sinks, make_sinks
@@ -169,12 +170,16 @@ class Node:
         self.port = LocalPort(self.node_id, driver, self._store, clock, entropy, trace, silent)
         notes = [key for key, _ in self._store.read_all(LTP_SPACE)]
         captures = await stack.enter_async_context(Captures(environment, trace))
+        keyed = KeyedPeers(Path(config.data_dir), config.links)
+        parts = (keys, environment, driver, trace, captures, keyed)
         for link_config in config.links:
-            link = await build.make_link(link_config, keys, environment, driver, trace, captures)
+            link = await build.make_link(link_config, *parts)
             stack.push_async_callback(link.close)
             link.recover(notes, clock.now())
             self.links[link_config.name] = link
+        keyed.note(keyed_links(self.links))  # before anything passes
         keys.on_change(lambda: agent.share(rekey(self.links, config.id, keys)))
+        keys.on_change(lambda: keyed.attempt(keyed_links(self.links), trace))
         self.keys.shut_by = lambda ring: shut_by(self.links, config.id, ring)
         self.policy.follow(driver, self.port, self.links.values())
         driver.run_pending()
@@ -198,10 +203,9 @@ class Node:
 
     def _follow(self, stack: contextlib.AsyncExitStack, plan: Plan) -> None:
         now = self._environment.clock.now()
-        scheduled = [link for link in self.links.values() if link.config.scheduled]
         self._contacts = ContactDriver(
             self.config.id,
-            scheduled,
+            [link for link in self.links.values() if link.config.scheduled],
             self._environment.clock,
             self._contact_ended,
             self._driver.attempt,
@@ -241,10 +245,9 @@ class Node:
         for link in self.config.links:
             if link.scheduled or _always_up(plan, own, link.peer, now_ms, last_ms):
                 continue
-            rate = link.rate_bps or float("inf")
             owlt_ns = round(link.owlt_ms * MILLISECOND)
             for a, b in ((own, link.peer), (link.peer, own)):
-                contacts.append(Contact(a, b, 0, FOREVER_MS, rate))
+                contacts.append(Contact(a, b, 0, FOREVER_MS, link.rate_bps or float("inf")))
                 ranges.append(Range(a, b, 0, FOREVER_MS, owlt_ns))
         # Nodes that add nothing share the plan, and all that is derived from it.
         return plan.add(contacts, ranges) if contacts else plan

@@ -57,7 +57,7 @@ def read_voucher(octets: bytes, trust: Trust, now_ms: int) -> tuple[NoteKey, Pri
     valid_ms = milliseconds(certificate.not_valid_before_utc)
     if not valid_ms <= said_ms < milliseconds(certificate.not_valid_after_utc):
         raise SecurityError(f"the certificate of {node.facts.id} was not valid when it said so")
-    trust.check_listed(node.facts.domain, certificate.serial_number, now_ms)
+    trust.lists.check(node.facts.domain, certificate.serial_number, now_ms)
     trust.check_may_name(node, now_ms)
     if node_of(key.name) != str(node.facts.id):
         raise SecurityError(f"{node.facts.id} vouches for the log of {node_of(key.name)}")

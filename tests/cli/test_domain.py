@@ -127,6 +127,7 @@ def test_two_domains(cli: Cli) -> None:
     assert (told.code, "keys" in told.out) == (0, False)  # it has none of this domain
     done(cli, "enroll", "--answer", "update.pem", "--folder", "sat1")
     assert "revoked" in nodes(cli, "sat1")["dtn://kiruna/"]
+    assert "KR, SE; not now: domain kari has revoked it" in cli("domain", "list", "sat1").out
     assert nodes(cli, "kiruna") == {"dtn://kiruna/": ""}
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from stack.security import first_epoch
 from tests.cli.helpers import Cli
 from tests.cli.test_domain import done, enrolled, folder, nodes  # noqa: F401 - its folder
 
@@ -154,3 +156,26 @@ def test_who_trusts_another_key_of_a_domain_is_told(cli: Cli) -> None:
     done(cli, *offer, "forged")
     told = cli("domain", "federate", "offer.pem", "--folder", "kari", "--dry-run")
     assert "domain esa is trusted by another key so far" in told.err
+
+
+def test_of_two_that_approve_at_once_neither_takes_the_answer_of_the_other(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done(cli, "init", "kari", "--no-passphrase")
+    for name in ("sat1", "gs1"):
+        done(cli, "enroll", f"dtn://{name}/", "--folder", name)
+    approve = first_epoch.approve_request
+
+    def meanwhile(*args: Any, **options: Any) -> Any:
+        monkeypatch.setattr(first_epoch, "approve_request", approve)
+        done(cli, "approve", "gs1/request.pem", "--yes")
+        return approve(*args, **options)
+
+    monkeypatch.setattr(first_epoch, "approve_request", meanwhile)
+    ran = cli("domain", "approve", "sat1/request.pem", "--yes")
+    assert (ran.code, "is there already, for dtn://gs1/" in ran.err) == (2, True), ran.err
+    assert "`orbitferry domain approve dtn://sat1/ --out FILE` writes another answer" in ran.err
+    done(cli, "enroll", "--answer", "answer.pem", "--folder", "gs1", "--yes")
+    done(cli, "approve", "dtn://sat1/", "--out", "sat1.pem", "--yes")
+    done(cli, "enroll", "--answer", "sat1.pem", "--folder", "sat1", "--yes")
+    assert nodes(cli, "sat1") == {"dtn://sat1/": "", "dtn://gs1/": ""}

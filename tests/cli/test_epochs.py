@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +70,15 @@ def test_epochs_are_shown_rotated_and_destroyed(cli: Cli, station: Path, tmp_pat
         assert done("destroy", number, "--dry-run")["epochs"] == [1, number]
         nobody = cli("keys", "destroy", number, "-n", station)
         assert (nobody.code, "say --yes" in nobody.err) == (1, True)
-        assert Path("domain/first-epoch.pem").exists()
+        first = [Path("domain/first-epoch.pem"), Path("identity/epochs.pem")]
+        copies = {path: path.read_bytes() for path in first}
+        for path in first:  # as a kill leaves one
+            shutil.copy(path, f"{path}.new")
         assert done("destroy", number, "--yes")["destroyed"] == [1, number]
         told = done("status")
         assert told["destroyed_up_to"] == number < told["sending"]
         # Nor is it where it came from.
-        assert not Path("domain/first-epoch.pem").exists()
-        assert not Path("identity/epochs.pem").exists()
+        assert not any(path.exists() or Path(f"{path}.new").exists() for path in first)
         assert cli("stop", "-n", station).code == 0
     log = tmp_path / "gs1.audit"
     assert cli("audit", "export", "gs1", "-o", log).code == 0
@@ -90,8 +93,11 @@ def test_epochs_are_shown_rotated_and_destroyed(cli: Cli, station: Path, tmp_pat
     for vouched, code in ((("--trust", "domain"), 1), (("--unvouched",), 0)):  # it is forged
         ran = cli("audit", "story", f"key:kari-epoch-{number}", log, *vouched)
         assert (ran.code, "key destroyed" in ran.out) == (code, True)
+    for path, octets in copies.items():  # from a backup, or an answer that is taken once more
+        path.write_bytes(octets)
     with running_node(station):
         assert done("status")["sending"] == told["sending"]
+        assert not any(path.exists() for path in first)
     assert cli("domain", "enroll", "dtn://sat1/", "--domain", "domain", "--folder", "s").code == 0
 
 
@@ -199,3 +205,21 @@ def test_a_key_file_is_read_anew(cli: Cli, tmp_path: Path, monkeypatch: pytest.M
         assert words in " ".join(shut.out.split())
         (link,) = cli("status", "-n", path, "--json").json[0]["links"]
         assert link["state"] == "shut"
+
+
+def test_of_two_that_export_at_once_neither_takes_the_file_of_the_other(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "epochs.pem"
+
+    class Node:
+        def call(self, verb: str, *, node: str) -> dict[str, Any]:
+            file.write_bytes(b"of another node")
+            return {"domain": "kari", "node": node, "epochs": [5], "grants": [b"grant".hex()]}
+
+    monkeypatch.setattr(epochs, "client_of", lambda node: Node())
+    ran = cli("keys", "export", "dtn://gs1/", "--out", file)
+    assert (ran.code, "say --force" in ran.err) == (2, True)
+    assert file.read_bytes() == b"of another node"
+    assert cli("keys", "export", "dtn://gs1/", "--out", file, "--force").code == 0
+    assert b"for dtn://gs1/ alone" in file.read_bytes()

@@ -301,8 +301,7 @@ def test_what_is_believed_is_the_same_after_a_restart() -> None:
 def rekeyed(made: Trust, *more: pem.PemBlock) -> None:
     """Domain esa has another key, and kari federates with it anew."""
     offer = ESA_ANEW.offer(terms("pass"))
-    former = made.federations["esa"].certificate
-    cross = KARI.federate(offer, terms("pass"), NOW_MS, 365, former)
+    cross = KARI.federate(offer, terms("pass"), NOW_MS + 1000, 365)
     blocks = [pem.PemBlock(pem.REQUEST, offer), certificate_block(cross), listed(ESA_ANEW), *more]
     assert made.learn(blocks) == []
 

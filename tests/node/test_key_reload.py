@@ -204,3 +204,46 @@ def test_a_revocation_list_that_is_brought_holds(tmp_path: Path) -> None:
             assert "CN=ca0 has revoked that of CN=exit" in str(refusal)
 
     run_virtual(main)
+
+
+def test_a_link_that_had_keys_is_shut_without_them_after_a_restart_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it gets some, or the configuration says that there is to be no authentication."""
+    monkeypatch.chdir(tmp_path)
+
+    async def main() -> None:
+        world = World(loop(), tmp_path)
+        shared = (tmp_path / "keys.toml").read_text()
+        without = shared[: shared.index('id = "test-ltp"')].rpartition("[[key]]")[0]
+        world.connect("gs1", "sat1", channel())
+        world.keys = tmp_path / "sat1.toml"
+
+        async def started(text: str, authentication: str = "auto", reloaded: str = "") -> str:
+            write(world, "sat1", text)
+            link = world.link("sat1", "gs1", **OPTIONS | {"authentication": authentication})
+            async with world.node("sat1", [link]) as node:
+                if reloaded:
+                    write(world, "sat1", reloaded)
+                    node.keys.reload()
+                (found,) = node.links.values()
+                if found.state == "shut":
+                    assert "no ltp key for dtn://gs1/ any more" in found.hints[0]
+                    assert not found.trusted
+                guard = found.guard
+                return "off" if guard is None else guard.state
+
+        assert await started(without) == "open"  # it never had a key
+        assert await started(without, reloaded=shared) == "keyed"
+        assert await started(without) == "shut"
+        assert await started(without, reloaded=without) == "shut"
+        assert await started(without, reloaded=shared) == "keyed"
+        assert await started(shared, reloaded=without) == "shut"
+        assert await started(without) == "shut"
+        assert await started(without, "off") == "off"
+        assert await started(without) == "open"
+        assert await started(shared) == "keyed"
+        assert await started(without, "null") == "keyed"  # everybody's key
+        assert await started(without) == "open"
+
+    run_virtual(main)

@@ -114,16 +114,17 @@ def test_a_key_in_use_is_counted_on_however_many_others_there_have_been(tmp_path
     assert open_use(tmp_path, no_trace).taken(key) == 8
 
 
-@pytest.mark.parametrize("store", ["memory", "sqlite"])
-def test_two_nodes_do_not_count_in_one_folder(tmp_path: Path, store: str) -> None:
+@pytest.mark.parametrize("first", ["memory", "sqlite"])
+@pytest.mark.parametrize("second", ["memory", "sqlite"])
+def test_two_nodes_do_not_count_in_one_folder(tmp_path: Path, first: str, second: str) -> None:
     """Each would write down its own encryptions over those of the other."""
 
     async def both() -> None:
-        world = World(loop(), tmp_path, store=store)
+        world, other = (World(loop(), tmp_path, store=kind) for kind in (first, second))
         async with world.node("gs1", []):
             with pytest.raises(StoreError, match="in use by process"):
-                await world.node("gs1", []).__aenter__()
-        async with world.node("gs1", []):
+                await other.node("gs1", []).__aenter__()
+        async with other.node("gs1", []):
             pass
 
     run_virtual(both)

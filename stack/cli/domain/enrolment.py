@@ -335,7 +335,8 @@ def approve(
         days=days,
     )
     again = f"the certificate is given: `orbitferry domain approve {asked.node} --out FILE` "
-    put(out, lambda: octets, again + "writes another answer")
+    done = again + "writes another answer"
+    put(out, lambda: octets, done, lambda: check_answer(out, asked.node))
     until = node.certificate.not_valid_after_utc
     answer(
         {

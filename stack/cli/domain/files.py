@@ -56,15 +56,21 @@ def check_answer(out: Path, node: Eid) -> None:
         raise ConfigError(str(out), f"is there already, for {other}", remedy)
 
 
-def put(out: Path, make: Callable[[], bytes], done: str) -> None:
+def put(
+    out: Path, make: Callable[[], bytes], done: str, check: Callable[[], None] = lambda: None
+) -> None:
     """Write such a file; of several commands that write it at one time the last one knows what the
-    others have done.  Raises `ConfigError`, which says how to get the file, as all else is `done`
-    already."""
+    others have done, or finds by `check` that it may not take the place of theirs.  Raises
+    `ConfigError`, which says how to get the file, as all else is `done` already."""
+    from stack.core.errors import ConfigError
     from stack.core.private import write_file
     from stack.identity.disk import alone, unwritten
 
     try:
         with alone(out.parent):
+            check()
             write_file(out, make())
+    except ConfigError as error:
+        raise ConfigError(error.key, error.message, done) from None
     except OSError as error:
         raise unwritten(out, error, done) from None

@@ -270,7 +270,7 @@ def list_(
     keys = where_keys_are(folder)
     trust = NodeFolder(folder).trust()  # the file of an authority is the same
     rows = [_row(trust, node, now_ms) for node in trust.nodes()]
-    until = trust.listed_until_ms(trust.domain)
+    until = trust.lists.until_ms(trust.domain)
     if as_json:
         emit(
             {
@@ -278,7 +278,8 @@ def list_(
                 "names": trust.names.own.texts,
                 "revocations_until": dtn_to_iso(until) if until else None,
                 "federations": {
-                    name: _agreed(one.terms) for name, one in sorted(trust.federations.items())
+                    name: {**_agreed(one.terms), "why_not": _why_not(trust, name, now_ms)}
+                    for name, one in sorted(trust.federations.items())
                 },
                 "keys": keys,
                 "nodes": rows,
@@ -290,7 +291,8 @@ def list_(
     told = [f"for {what} in {place}" for what, place in keys.items()]
     say(f"private keys here: {', '.join(told) or 'none'}")
     for name, one in sorted(trust.federations.items()):
-        say(f"trusts domain {name}: {described(one.terms)}")
+        why = _why_not(trust, name, now_ms)
+        say(f"trusts domain {name}: {described(one.terms)}" + (f"; not now: {why}" if why else ""))
     table(
         ("node", "known as", "until", "trusted"),
         [
@@ -298,6 +300,16 @@ def list_(
             for row in rows
         ],
     )
+
+
+def _why_not(trust: Trust, domain: str, now_ms: int) -> str:
+    from stack.core.errors import SecurityError
+
+    try:
+        trust.check_trusted(domain, now_ms)
+    except SecurityError as error:
+        return str(error)
+    return ""
 
 
 def _row(trust: Trust, node: Any, now_ms: int) -> dict[str, Any]:
@@ -320,7 +332,8 @@ def export(
         bool,
         typer.Option(
             "--clock-is-right",
-            help="This machine's clock was ahead when the last list was made, and is right now.",
+            help="This machine's clock is right, though the last list is of a time to come, or of "
+            "more than a year ago.",
         ),
     ] = False,
     passphrase_file: PassphraseFile = None,

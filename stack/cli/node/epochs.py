@@ -222,17 +222,19 @@ def export(
       orbitferry keys export dtn://sat1/
       orbitferry keys export dtn://gs2/ --out /media/stick/gs2.pem --json
     """
-    from stack.core.private import write_file
+    from stack.core.private import new_file, write_file
     from stack.identity import pem
 
+    there = CommandError(f"{out}: is there already", "choose another --out, or say --force", USAGE)
     if os.path.lexists(out) and not force:
-        raise CommandError(
-            f"{out}: is there already", "choose another --out, or say --force", USAGE
-        )
+        raise there
     found = client_of(node).call("export_keys", node=to)
     blocks = [pem.PemBlock(pem.GRANT, bytes.fromhex(one)) for one in found["grants"]]
     words = f"Epochs of domain {found['domain']}, for {found['node']} alone."
-    write_file(out, pem.encode(blocks, words).encode())
+    try:
+        (write_file if force else new_file)(out, pem.encode(blocks, words).encode())
+    except FileExistsError:  # by another command, meanwhile
+        raise there from None
     answer(
         {"node": found["node"], "epochs": found["epochs"], "file": str(out)},
         as_json,
