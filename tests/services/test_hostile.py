@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from stack.core.eid import Eid
 from stack.services.codec import encode
+from stack.services.files import Received
 from stack.services.files import messages as files
 from stack.services.files.messages import Offer, chunk_head, decode_message
 from stack.services.files.paths import open_directory
@@ -29,6 +30,7 @@ from tests.services.helpers import (
     files_on,
     make_file,
     running,
+    until,
     virtual,
 )
 from tests.services.job_nodes import JobNodes
@@ -205,6 +207,37 @@ def test_others_cannot_speak_for_the_receiver_or_the_sender(tmp_path: Path) -> N
         assert (tmp_path / "sat/a.bin").read_bytes() == content
         sent = [decode_message(payload) for _, _, payload in net.log]
         assert sum(isinstance(message, files.Chunk) for message in sent) == 8
+
+    virtual(main)
+
+
+def test_nobody_has_the_objects_of_others_forgotten(tmp_path: Path) -> None:
+    """A flood of objects that are begun and given up, from several services of one node, while
+    another's receipt is lost: when that asks again it hears so, and nothing arrives twice."""
+    make_file(tmp_path / "a.bin", 600)
+    config, flooding = replace(SMALL, closed_max=20), [True]
+
+    async def main() -> None:
+        net = FakeNet()
+        gs, sat = net.node(GS), net.node(SAT)
+        sender = files_on(gs.port, tmp_path / "gs")
+        receiver = files_on(sat.port, tmp_path / "sat", config)
+        net.lose = lambda source, destination, payload: bool(flooding) and source.node == SAT_EID
+        got: list[Received] = []
+        async with running(sender.run(), receiver.run(), collect(receiver, got)):
+            one = await sender.send(tmp_path / "a.bin", SAT_EID)
+            await until(lambda: bool(got))
+            for number in range(100):
+                evil, object_id = f"dtn://evil/{number}", number.to_bytes(16, "big")
+                sat.inject(evil, "files", chunk(object_id, 5000, 0))
+                sat.inject(evil, "files", files.Cancel(object_id).encode())
+            await asyncio.sleep(100)
+            assert len(list(receiver.all_progress())) == 20
+            flooding.clear()
+            assert (await sender.wait(one)).state == "delivered"
+        assert len(got) == 1
+        sent = [decode_message(payload) for _, _, payload in net.log]
+        assert sum(isinstance(message, files.Chunk) for message in sent) == 3
 
     virtual(main)
 

@@ -73,8 +73,9 @@ class FilesConfig:
     after its lifetime, when no bundle about it can come any more."""
 
     closed_max: Count = 50_000
-    """Most objects that are over and remembered, each way; the oldest go first.  A received one
-    that is forgotten early would be taken for new if its bundles came again."""
+    """Most objects that are over and remembered, each way; the oldest go first, of received ones
+    those of the node that has sent most.  One that is forgotten early would be taken for new if its
+    bundles came again."""
 
     folder_files_max: Count = 10_000
     """Most files that `send_folder` takes; folders, links and special files may be 10,000 more."""

@@ -12,6 +12,7 @@ from stack.core.ranges import RangeSet
 from stack.policy import DataPolicy
 from stack.ports.application import AppPort, Delivery, Outgoing
 from stack.services.batch import Batch, records
+from stack.services.ended import Ended
 from stack.services.files import messages
 from stack.services.files.config import FilesConfig
 from stack.services.files.inbox import Inbox
@@ -69,7 +70,7 @@ class Ledger:
         self._choose_inbox = choose_inbox
         self._service = service_of(port.node_id, FILES)
         self._objects: dict[str, InObject] = {}
-        self._closed: dict[str, None] = {}  # in the order in which they ended
+        self._closed = Ended()
 
     def load(self) -> Iterator[InObject]:
         """Take up the durable records, and give those of objects under way."""
@@ -139,7 +140,7 @@ class Ledger:
             self.timers.cancel((kind, obj.key))
         self._retire(obj)
         while len(self._closed) > self._config.closed_max:
-            self._forget(next(iter(self._closed)), batch)
+            self._forget(self._closed.oldest(), batch)
         # Only now: a record that claims chunks must not outlive its file.
         batch.after(lambda: self.discard(obj))
         batch.after(lambda: self.report(obj.state.name.lower(), obj))
@@ -175,11 +176,12 @@ class Ledger:
     def _retire(self, obj: InObject) -> None:
         over_ms = max(obj.expires_ms, self._port.dtn_ms()) + self._config.retain_ms
         self.timers.arm_at(("forget", obj.key), over_ms)
-        self._closed[obj.key] = None
+        self._closed.add(obj.source, obj.key)
 
     def _forget(self, key: str, batch: Batch) -> None:
-        self._closed.pop(key, None)
-        if self._objects.pop(key, None) is not None:
+        obj = self._objects.pop(key, None)
+        if obj is not None:
+            self._closed.remove(obj.source, key)
             self.timers.cancel(("forget", key))
             batch.write(SPACE_IN, key, None)
 

@@ -6,9 +6,9 @@ import heapq
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from stack.core.eid import Eid
 from stack.ports.application import AppPort, Outgoing
 from stack.services.batch import Batch, records
+from stack.services.ended import Ended
 from stack.services.jobs.config import JobsConfig
 from stack.services.jobs.messages import JobReport, JobState
 from stack.services.jobs.state import SPACE_SERVER, JobStep, ServerJob
@@ -50,8 +50,7 @@ class JobTable:
         self._service = service_of(port.node_id, JOBS)
         self._jobs: dict[str, ServerJob] = {}
         self._open = 0
-        self._closed: dict[Eid, dict[str, None]] = {}
-        """Of each client's node, in the order in which they ended."""
+        self._closed = Ended()
         self._queue: list[tuple[int, int, str]] = []
 
     def load(self) -> None:
@@ -129,10 +128,7 @@ class JobTable:
         """Drop a job that is over."""
         job = self._jobs.pop(key, None)
         if job is not None:
-            closed = self._closed[job.client.node]
-            del closed[key]
-            if not closed:
-                del self._closed[job.client.node]
+            self._closed.remove(job.client, key)
             batch.after(lambda: self._forgotten(job))
             self.timers.cancel(("report", key))
             self.timers.cancel(("forget", key))
@@ -176,12 +172,10 @@ class JobTable:
     def _retire(self, job: ServerJob) -> None:
         over_ms = max(job.expires_ms, self._port.dtn_ms()) + self._config.retain_ms
         self.timers.arm_at(("forget", job.key), over_ms)
-        self._closed.setdefault(job.client.node, {})[job.key] = None
+        self._closed.add(job.client, job.key)
         if not job.acknowledged:
             self.timers.arm_in(("report", job.key), job.repeat_s)
 
     def _trim(self, batch: Batch) -> None:
-        """Forget the oldest of whoever has most of them: nobody has those of others forgotten."""
-        while len(self._jobs) > max(self._config.records_max, self._open):
-            most = max(self._closed.values(), key=len)
-            self.forget(next(iter(most)), batch)
+        while self._closed and len(self._jobs) > self._config.records_max:
+            self.forget(self._closed.oldest(), batch)
