@@ -38,6 +38,9 @@ REPEAT_FIRST_MS: Final = 3_600_000
 REPEAT_MOST_MS: Final = 24 * 3_600_000
 """Between two grants of one epoch to one node, doubled each time."""
 
+AGAIN_MS: Final = 600_000
+"""As long as a node that asks again and again waits at least, whatever it does."""
+
 SAID_MAX: Final = 4 * LINKS_MAX
 """Epochs of which it is remembered what they said of LTP secrets."""
 
@@ -91,6 +94,7 @@ class KeyRecipient:
     record: RecipientRecord
     due_ms: int = 0
     wait_ms: int = REPEAT_FIRST_MS
+    sent_ms: int = -AGAIN_MS
 
 
 class KeyAuthority:
@@ -229,13 +233,17 @@ class KeyAuthority:
         record = one.record
         if holding.counter <= record.counter:
             return False
-        at_once = holding.wants or record.key is None
+        soon_ms = now_ms + REPEAT_FIRST_MS
+        if record.key is None:
+            soon_ms = now_ms
+        elif holding.wants:
+            soon_ms = max(now_ms, one.sent_ms + AGAIN_MS)
         record.counter, record.key = holding.counter, holding.key
         record.holds = set(holding.numbers)
         newest = max(holding.numbers, default=0)
         record.acked = max(record.acked, newest)
         one.wait_ms = REPEAT_FIRST_MS
-        one.due_ms = now_ms if at_once else min(one.due_ms, now_ms + REPEAT_FIRST_MS)
+        one.due_ms = min(one.due_ms, soon_ms)
         worn = holding.worn == self._last
         if worn or newest > self._last:  # then this was restored, and others know more
             self._rotate_asked(now_ms)
@@ -267,6 +275,7 @@ class KeyAuthority:
         if now_ms < self._seen_ms:  # the clock was set back: that puts nothing off
             for one in self.recipients.values():
                 one.due_ms = min(one.due_ms, now_ms + one.wait_ms)
+                one.sent_ms = min(one.sent_ms, now_ms)
         self._seen_ms = now_ms
         newest = self.epochs.newest
         if newest is None or (newest.from_ms > now_ms and self.epochs.sending(now_ms) is None):
@@ -284,7 +293,7 @@ class KeyAuthority:
                     one.record.key = None
                     grant = self._grant(one.node, epoch, None)
                 out.append((one.node, grant, max(1, epoch.until_ms - now_ms)))
-            one.due_ms = now_ms + one.wait_ms
+            one.due_ms, one.sent_ms = now_ms + one.wait_ms, now_ms
             one.wait_ms = min(2 * one.wait_ms, REPEAT_MOST_MS)
         return out
 

@@ -16,7 +16,7 @@ from typing import Final
 from stack.core.errors import DecodeError, SecurityError
 from stack.core.sansio import Entropy
 from stack.core.train import Buffer
-from stack.cose import HpkePrivateKey, SigningKey, VerifyingKey
+from stack.cose import HpkePrivateKey, HpkePublicKey, SigningKey, VerifyingKey
 from stack.security.epochs import Epoch, Epochs, link_keys
 from stack.security.keys import Key
 from stack.services.codec import Fields, decode, encode
@@ -36,7 +36,9 @@ KEYS_KEPT: Final = 4
 """Keys for grants, at most."""
 
 SPACING_MS: Final = 10_000
-"""Grants may come often, also again and again from one who replays them: answers do not."""
+SPACING_MOST_MS: Final = 3_600_000
+"""Grants may come often, also again and again from one who replays them: answers do not.  The time
+between two is doubled while they say the same."""
 
 ASK_FIRST_MS: Final = 600_000
 ASK_MOST_MS: Final = 6 * 3_600_000
@@ -82,6 +84,8 @@ class Member:
         self._ask_ms = 0
         self._wait_ms = ASK_FIRST_MS
         self._said_ms = -SPACING_MS
+        self._said: tuple[list[int], HpkePublicKey] | None = None
+        self._spacing_ms = SPACING_MS
         self._worn = 0
         self._seen_ms = 0
 
@@ -165,7 +169,9 @@ class Member:
                 self._answer_ms = min(self._answer_ms, now_ms + SPACING_MS)
         self._seen_ms = now_ms
         wants = self._wants(now_ms)
-        if not (self._answer_due(now_ms) or (wants and now_ms >= self._ask_ms)):
+        answer_ms = self._answer_at()
+        answers = answer_ms is not None and now_ms >= answer_ms
+        if not (answers or (wants and now_ms >= self._ask_ms)):
             return []
         self._answer_ms, self._said_ms = None, now_ms
         if wants:
@@ -174,19 +180,31 @@ class Member:
         self._counter = max(self._counter + 1, now_ms)
         if not self._fresh:
             self._fresh = [HpkePrivateKey.generate(self._entropy, self._certified.kem)]
+        again = not self._has_news()
+        self._spacing_ms = min(2 * self._spacing_ms, SPACING_MOST_MS) if again else SPACING_MS
+        self._said = self._numbers(), self._fresh[-1].public
         holding = KeyHolding(
             domain=self.domain,
             node=self.node,
             counter=self._counter,
-            numbers=tuple(epoch.number for epoch in self.epochs.held),
+            numbers=tuple(self._numbers()),
             key=self._fresh[-1].public,
             wants=wants,
             worn=self._worn,
         )
         return [(self.home, make_holding(holding, self._signing), HOLDING_MS)]
 
-    def _answer_due(self, now_ms: int) -> bool:
-        return self._answer_ms is not None and now_ms >= self._answer_ms
+    def _numbers(self) -> list[int]:
+        return [epoch.number for epoch in self.epochs.held]
+
+    def _has_news(self) -> bool:
+        """Whether the next holding says what the last one did not."""
+        return not self._fresh or self._said != (self._numbers(), self._fresh[-1].public)
+
+    def _answer_at(self) -> int | None:
+        if self._answer_ms is None or self._has_news():
+            return self._answer_ms
+        return max(self._answer_ms, self._said_ms + self._spacing_ms)
 
     def _wants(self, now_ms: int) -> bool:
         newest = self.epochs.newest
@@ -207,7 +225,7 @@ class Member:
 
     def next_ms(self, now_ms: int) -> int:
         """When `poll` or `keys` has something new, at the latest."""
-        times = [self._answer_ms, self.epochs.next_ms(now_ms)]
+        times = [self._answer_at(), self.epochs.next_ms(now_ms)]
         newest = self.epochs.newest
         times.append(self._ask_ms if self._wants(now_ms) or newest is None else newest.renew_ms)
         return min(at for at in times if at is not None)
