@@ -22,11 +22,19 @@ from typing import Any, NamedTuple
 from stack.audit.event import AuditEvent, decode_event
 from stack.audit.log import node_of
 from stack.audit.merkle import MerkleTree, Peaks
-from stack.audit.note import LogCheckpoint, NoteKey, SignedNote, open_checkpoint
+from stack.audit.note import (
+    NOTE_BYTES_MAX,
+    LogCheckpoint,
+    NoteKey,
+    SignedNote,
+    open_checkpoint,
+)
 from stack.core.errors import DecodeError, LocalError, SecurityError
 
 FORMAT = "orbitferry-audit"
-LINE_BYTES_MAX = 128 * 1024
+LINE_BYTES_MAX = 3 * NOTE_BYTES_MAX
+"""A note whose text is all quotation marks is twice as long in JSON."""
+
 _SECTION = "docs/audit.md"
 
 

@@ -28,8 +28,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from stack.audit.merkle import HASH_BYTES, SIZE_MAX
 from stack.core.errors import DecodeError, SecurityError
 
-NOTE_BYTES_MAX = 64 * 1024
 SIGNATURES_MAX = 64
+"""Under a note of ours."""
+
+NOTE_BYTES_MAX = 128 * 1024
+LINES_MAX = 4 * SIGNATURES_MAX
+"""Of a note that is read: stores have some from when whatever a log or witness sent, 64 lines and
+64 KiB at most, was put under one, and each line of ours beside it."""
+
 NAME_CHARS_MAX = 255
 """As tlog-cosignature bounds the names of cosigners and the origins of logs."""
 
@@ -149,7 +155,7 @@ class SignedNote(NamedTuple):
             raise DecodeError("a control character", _NOTE)
         text, gap, below = whole.rpartition("\n\n")
         lines = below.split("\n")
-        if not (gap and lines.pop() == "" and 0 < len(lines) <= SIGNATURES_MAX):
+        if not (gap and lines.pop() == "" and 0 < len(lines) <= LINES_MAX):
             raise DecodeError("no text with signatures under it", _NOTE)
         return SignedNote(text + "\n", tuple(map(_signature, lines)))
 

@@ -113,7 +113,10 @@ class Witnesses:
             # Whatever a witness sends, the checkpoint stays one that can be read.
             raise SecurityError("one cosignature was asked for")
         place = f"{checkpoint.size:020d}"
-        kept = SignedNote.parse(self._store.read(NOTES, place) or note).with_signatures(lines)
+        kept = SignedNote.parse(self._store.read(NOTES, place) or note)
+        # In older stores there may be more of this witness under it than its signature.
+        others = tuple(line for line in kept.signatures if line.name != mine)
+        kept = SignedNote(kept.text, others).with_signatures(lines)
         self._port.trace("audit_cosigned", {"witness": witness, "size": checkpoint.size})
         return [
             Write(NOTES, place, kept.encode()),

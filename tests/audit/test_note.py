@@ -7,6 +7,8 @@ from hypothesis import given, settings
 
 from interop.strategies import audit, mutated
 from interop.strategies.nearly_audit import encoded_notes
+from stack.audit.export import LogExport, read_export
+from stack.audit.merkle import Peaks
 from stack.audit.note import (
     SIGNATURES_MAX,
     WITNESS_KEY,
@@ -118,6 +120,28 @@ def test_whatever_a_log_signs_its_witness_keeps_what_can_be_read() -> None:
         text = f"{true.text}{'x' * size}\n"
         long = SignedNote(text, (by.sign(text),)).encode()
         assert consider(b"", by.key, long, [], witness, 1).finding is finding
+
+
+@pytest.mark.parametrize("char", ["x", '"'])
+def test_a_note_that_was_spoiled_in_an_older_store_is_read_and_cosigned_anew(char: str) -> None:
+    """Whatever a log had signed was kept, with the line of the witness: 65 lines, of 64 KiB."""
+    by, witness = (
+        NoteSigner("dtn://l/audit/" + "0" * 16, b"l" * 32),
+        NoteSigner("dtn://w/audit", bytes(32), WITNESS_KEY),
+    )
+    true = LogCheckpoint(by.key.name, 1, bytes(32)).signed(by)
+    long = f"{true.text}{char * 56_000}\n"
+    filling = [by.sign(long)._replace(key_id=bytes(4), octets=bytes(n + 64)) for n in range(63)]
+    lines = (*filling, by.sign(long), witness.sign(long, 1))
+    spoiled = SignedNote(long, lines).encode()
+    assert (len(lines), len(spoiled) > 64 * 1024) == (65, True)
+    assert witness.key.time_of(SignedNote.parse(spoiled)) == 1
+    anew = consider(spoiled, by.key, true.encode(), [], witness, 2)
+    assert anew.finding is WitnessFinding.COSIGNED
+    assert len(anew.note) < CHECKPOINT_BYTES_MAX
+    # An export with it under another note is read line by line.
+    shown = LogExport(by.key.name, by.key, Peaks(), seen=[spoiled])
+    assert read_export(line.encode() for line in shown.lines()).seen == [spoiled]
 
 
 def test_a_checkpoint_of_another_key_is_refused() -> None:

@@ -152,6 +152,7 @@ def test_the_story_as_words_json_csv_and_a_page(
     sheet, page = tmp_path / "story.csv", tmp_path / "story.html"
     asked = ("audit", "story", bundle, *exports, "-d", root / "nodes.toml", *keys_of(exports))
     ran = cli(*asked, "--csv", sheet, "--html", page)
+    assert [path.stat().st_mode & 0o777 for path in (sheet, page)] == [0o600] * 2
     assert ran.code == 0, ran.err
     assert "made, sealed, stored" in ran.out
     (found,) = cli(*asked, "--json").json

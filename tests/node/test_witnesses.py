@@ -28,7 +28,7 @@ from stack.services.audit import (
     witness_signer,
 )
 from stack.services.messages import send_message
-from stack.storage.audit_log import read_log, read_witness
+from stack.storage.audit_log import NOTES, read_log, read_witness
 from stack.wire import cbor
 from tests.node.test_sovereign import AT_HOME, DIRECTORY
 from tests.node.test_two_nodes import SAT, channel, loop
@@ -215,12 +215,17 @@ def test_a_witness_that_sends_more_than_its_signature_spoils_no_checkpoint(
             note = SignedNote.parse(ground.port.read("audit", "checkpoint") or b"")
             good = witness.sign(note.text, 9)
             many = [good._replace(octets=bytes([each]) * 72) for each in range(SIGNATURES_MAX - 1)]
+            # In an older store there may be such a note.
+            spoiled = Write(NOTES, f"{4:020d}", note.with_signatures(many).encode())
+            await ground.port.commit(write=[spoiled])
             for lines in (many, [good, many[0]], [good._replace(octets=bytes(9))], [], [good]):
                 signed = note.with_signatures(lines).encode()
                 payload = cbor.array((cbor.tstr(COSIGNED), cbor.bstr(signed)))
                 send = [to_witness(satellite.port, "dtn://gs1/", payload)]
                 await satellite.port.commit(send=send)
                 await asyncio.sleep(60)
+            kept = SignedNote.parse(ground.port.read(NOTES, spoiled.key) or b"")
+            assert kept == note.with_signatures([good])
         dropped = [fields["why"] for event, fields in told if event == "audit_message_dropped"]
         assert dropped == ["one cosignature was asked for"] * 4
         report, _ = verify_exports(

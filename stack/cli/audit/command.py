@@ -311,7 +311,7 @@ def story(
         from stack.simulator.report.nodes import Places, load_places
 
         where = Places() if places is None else load_places(places)
-        html.write_text(audit_page(found, where, known, [*problems, *doubts]), encoding="utf-8")
+        _write(html, audit_page(found, where, known, [*problems, *doubts]).encode())
     if as_json:
         logs = [report_row(report) for report in reports]
         emit({"stories": [as_dict(each) for each in found], "logs": logs, "unvouched": doubts})
