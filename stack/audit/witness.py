@@ -50,9 +50,10 @@ def consider(
     seen: bytes, key: NoteKey, octets: bytes, path: Sequence[bytes], by: NoteSigner, seconds: int
 ) -> Verdict:
     """Judge a checkpoint of the log of `key`, of which `seen` is the last note that was cosigned
-    here (empty: none), with the proof that it continues that one.  Raises `DecodeError`,
+    here (empty: none), with the proof that it continues that one; one that was cosigned here after
+    `seen` needs none: we know less than we have signed, from a backup.  Raises `DecodeError`,
     `SecurityError` when `seen` is none."""
-    old = open_checkpoint(seen, key)[1] if seen else None
+    last, old = open_checkpoint(seen, key) if seen else (None, None)
     size = old.size if old else 0
     if len(octets) > CHECKPOINT_BYTES_MAX:
         return Verdict(WitnessFinding.REFUSED, seen, size, f"a checkpoint of {len(octets)} octets")
@@ -64,7 +65,7 @@ def consider(
         return Verdict(WitnessFinding.FORKED, seen, size, _forked(old, new))
     if new.size < size:
         return Verdict(WitnessFinding.OLDER, seen, size, f"{size} entries are known here")
-    if old is not None:
+    if old is not None and not (new.size > size and _signed_since(last, note, by.key)):
         try:
             verify_consistency(size, new.size, old.root, new.root, path)
         except SecurityError as error:
@@ -73,6 +74,16 @@ def consider(
     mine = next(each for each in note.signatures if (each.name, each.key_id) == (key.name, key.id))
     signed = SignedNote(note.text, (mine, by.sign(note.text, seconds)))
     return Verdict(WitnessFinding.COSIGNED, signed.encode(), new.size)
+
+
+def _signed_since(last: SignedNote | None, note: SignedNote, key: NoteKey) -> bool:
+    """Whether a witness has signed a note after the last one that it knows to have signed.  What it
+    has signed before that, and does not know, may be of another history."""
+    try:
+        before, at = (None if each is None else key.time_of(each) for each in (last, note))
+    except SecurityError:
+        return False
+    return before is not None and at is not None and before <= at
 
 
 def _forked(old: LogCheckpoint, new: LogCheckpoint) -> str:

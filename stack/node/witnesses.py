@@ -36,6 +36,14 @@ class WitnessAsked(NamedTuple):
     """What it was asked about, and has not answered."""
 
     at_ms: int
+    note: bytes = b""
+    """What it has cosigned, with its signature."""
+
+    @property
+    def reminded(self) -> bool:
+        """Whether it is shown what it has cosigned, as it knew less."""
+        offered = self.offered
+        return offered is not None and offered.peaks.size == self.cosigned.peaks.size
 
 
 class Witnesses:
@@ -73,12 +81,16 @@ class Witnesses:
             waits = asked.offered is not None and 0 <= now_ms - asked.at_ms < AGAIN_MS
             if waits or asked.cosigned.peaks.size >= log.peaks.size:
                 continue
-            path = await self._path(asked.cosigned, self._log)
-            if path is None:
-                self._port.trace("audit_witness_behind", {"witness": name})
-                continue
-            new = WitnessAsked(asked.cosigned, self._log, now_ms)
-            payload = checkpoint_message(str(key), note, path)
+            if asked.reminded:
+                new = asked._replace(at_ms=now_ms)
+                payload = checkpoint_message(str(key), asked.note, [])
+            else:
+                path = await self._path(asked.cosigned, self._log)
+                if path is None:
+                    self._port.trace("audit_witness_behind", {"witness": name})
+                    continue
+                new = asked._replace(offered=self._log, at_ms=now_ms)
+                payload = checkpoint_message(str(key), note, path)
             send = [to_witness(self._port, name, payload)]
             await self._port.commit(write=[self._written(name, new)], send=send)
 
@@ -118,9 +130,11 @@ class Witnesses:
         others = tuple(line for line in kept.signatures if line.name != mine)
         kept = SignedNote(kept.text, others).with_signatures(lines)
         self._port.trace("audit_cosigned", {"witness": witness, "size": checkpoint.size})
+        ours = tuple(line for line in signed.signatures if line.key_id == key.id)
+        alone = SignedNote(signed.text, (ours[0], *lines)).encode()
         return [
             Write(NOTES, place, kept.encode()),
-            self._answered(witness, WitnessAsked(offered, None, 0)),
+            self._answered(witness, WitnessAsked(offered, None, 0, alone)),
         ]
 
     def known(self, witness: str, origin: str, size: int) -> list[Write]:
@@ -129,16 +143,19 @@ class Witnesses:
         if log is None or witness not in self._names or origin != log.origin:
             raise SecurityError("an answer that nobody has asked for")
         asked = self._asked(witness, log)
-        cosigned = asked.cosigned
+        cosigned, shown = asked.cosigned, None
         if asked.offered is not None and size == asked.offered.peaks.size:
             cosigned = asked.offered  # what came of it was lost on its way
         elif size == 0:
             cosigned = log.begun()
+        elif size < cosigned.peaks.size and asked.note and not asked.reminded:
+            shown = cosigned  # it was restored from a backup
         elif size != cosigned.peaks.size:
             fields = {"witness": witness, "knows": size, "we": cosigned.peaks.size}
             self._port.trace("audit_witness_differs", fields)
             return []  # asked again after `AGAIN_MS`
-        return [self._answered(witness, WitnessAsked(cosigned, None, 0))]
+        note = asked.note if cosigned is asked.cosigned else b""
+        return [self._answered(witness, WitnessAsked(cosigned, shown, 0, note))]
 
     def _answered(self, witness: str, asked: WitnessAsked) -> Write:
         if self._log is not None and self._log.peaks.size > asked.cosigned.peaks.size:
@@ -148,7 +165,8 @@ class Witnesses:
     def _written(self, witness: str, asked: WitnessAsked) -> Write:
         offered = b"" if asked.offered is None else asked.offered.encode()
         parts = (asked.cosigned.encode(), offered)
-        octets = cbor.array((*map(cbor.bstr, parts), cbor.uint(asked.at_ms)))
+        at_ms, note = cbor.uint(asked.at_ms), cbor.bstr(asked.note)
+        octets = cbor.array((*map(cbor.bstr, parts), at_ms, note))
         return Write(ASKED, witness, octets)
 
     def _asked(self, witness: str, log: ClosedLog | None) -> WitnessAsked:
@@ -160,10 +178,11 @@ class Witnesses:
         first, at = cbor.read_bstr(octets, at)
         second, at = cbor.read_bstr(octets, at)
         at_ms, at = cbor.read_uint(octets, at)
-        if count != 3:
+        note, at = cbor.read_bstr(octets, at) if count == 4 else (b"", at)  # of older stores
+        if count not in (3, 4):
             raise DecodeError("not what a witness was asked", _SECTION)
         cosigned = ClosedLog.decode(self._node, bytes(first))
         if cosigned.origin != log.origin:  # another log has begun since
             return WitnessAsked(log.begun(), None, 0)
         offered = ClosedLog.decode(self._node, bytes(second)) if second else None
-        return WitnessAsked(cosigned, offered, at_ms)
+        return WitnessAsked(cosigned, offered, at_ms, bytes(note))

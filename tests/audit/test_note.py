@@ -100,6 +100,31 @@ def test_a_split_view_is_found(log: audit.Log) -> None:
     assert later.note == seen
 
 
+@settings(max_examples=30)
+@given(audit.log())
+def test_a_witness_that_knows_less_than_it_has_signed_goes_on_from_that(log: audit.Log) -> None:
+    key, witness = log.signer.key, log.witness
+    thief = NoteSigner(witness.key.name, bytes(32), WITNESS_KEY)
+    seen, newer = log.checkpoint(log.old), log.checkpoint(log.size)
+    backup = seen.with_signatures([witness.sign(seen.text, 5)]).encode()
+    lost = newer.with_signatures([witness.sign(newer.text, 6)])
+    verdict = consider(backup, key, lost.encode(), [], witness, 7)
+    assert (verdict.finding, verdict.size) == (WitnessFinding.COSIGNED, log.size)
+    # What it has signed since it was restored is not what it had signed then.
+    other = log._replace(entries=(b"another", *log.entries[1:]))
+    forked = other.checkpoint(log.size)
+    after = forked.with_signatures([witness.sign(forked.text, 7)]).encode()
+    assert consider(after, key, lost.encode(), [], witness, 8).finding is WitnessFinding.FORKED
+    if log.old < log.size:
+        forked = other.checkpoint(log.old)
+        after = forked.with_signatures([witness.sign(forked.text, 7)]).encode()
+        ours = lost.signatures[-1]
+        bad = [ours._replace(octets=bytes(72)), thief.sign(newer.text, 9)]
+        for known, note in [(after, lost), *((backup, newer.with_signatures([b])) for b in bad)]:
+            verdict = consider(known, key, note.encode(), [], witness, 8)
+            assert verdict.finding is WitnessFinding.OLDER
+
+
 def test_whatever_a_log_signs_its_witness_keeps_what_can_be_read() -> None:
     """Else the witness could show its own key no more, nor anybody read its export."""
     by, witness = (

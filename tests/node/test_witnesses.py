@@ -131,7 +131,9 @@ def test_a_witness_is_asked_again_though_the_clock_was_ahead_when_it_was_asked(
                 await says(ground, 1)
                 assert len(heard) == 1
             asked = ground.port.read(ASKED, "dtn://sat1/") or b""
-            ahead = asked[:-9] + cbor.uint(ground.port.dtn_ms() + 10 * 365 * AGAIN_MS)
+            ahead = (
+                asked[:-10] + cbor.uint(ground.port.dtn_ms() + 10 * 365 * AGAIN_MS) + cbor.bstr(b"")
+            )
             await ground.port.commit(write=[Write(ASKED, "dtn://sat1/", ahead)])
             await says(ground, 1)
             assert len(heard) == 2
@@ -197,6 +199,39 @@ def test_a_node_that_begins_another_history_from_a_backup_is_found(tmp_path: Pat
         assert gone.problems == [f"it has signed two histories of {gone_at} entries"]
 
     run_virtual(main)
+
+
+def test_a_witness_that_was_restored_from_a_backup_goes_on_from_what_it_has_signed(
+    tmp_path: Path,
+) -> None:
+    told: list[tuple[str, Any]] = []
+
+    async def main() -> None:
+        _, node = two(tmp_path, told)
+        async with node("gs1") as ground:
+            async with node("sat1"):
+                await says(ground, 2)
+            shutil.copytree(tmp_path / "sat1", tmp_path / "backup")
+            async with node("sat1"):
+                await says(ground, 2)
+            shutil.rmtree(tmp_path / "sat1")
+            shutil.copytree(tmp_path / "backup", tmp_path / "sat1")
+            async with node("sat1") as satellite:
+                await says(ground, 2)
+                key = witness_of(satellite)
+        log, witness = read_log(tmp_path / "gs1"), read_log(tmp_path / "sat1")
+        for logs in ([log], [read_export_of(log), witness]):
+            report = verify_exports(logs, [], [key])[0]
+            assert report.witnesses == {"dtn://sat1/audit": report.entries}
+            assert not report.problems
+        assert "audit_witness_differs" not in [event for event, _ in told]
+
+    run_virtual(main)
+
+
+def read_export_of(log: LogExport) -> LogExport:
+    """A log with its newest checkpoint alone, as it has signed it."""
+    return replace(log, checkpoints=[log.checkpoints[-1]])
 
 
 def test_a_witness_that_sends_more_than_its_signature_spoils_no_checkpoint(
