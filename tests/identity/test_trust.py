@@ -89,16 +89,36 @@ def _on_some_only() -> pem.PemBlock:
     return revocations_block(builder.sign(key(1), None))
 
 
+def _der(tag: int, content: bytes) -> bytes:
+    assert len(content) < 256
+    return bytes((tag, 0x81, len(content)) if len(content) > 127 else (tag, len(content))) + content
+
+
+def _last() -> pem.PemBlock:
+    """Without a next update: RFC 5280 §5.1.2.5 asks for one, and X.509 does not."""
+    now = KARI.certificate.not_valid_before_utc
+    builder = x509.CertificateRevocationListBuilder(KARI.certificate.subject, now, now)
+    builder = builder.add_extension(x509.CRLNumber(9), False)
+    like = builder.sign(key(1), None)
+    time = _der(0x17, f"{now:%y%m%d%H%M%SZ}".encode())
+    whole = like.tbs_certlist_bytes
+    content = _der(0x30, whole[whole.index(b"\x02\x01\x01") :].replace(time + time, time))
+    algorithm = _der(0x30, bytes.fromhex("06032b6570"))
+    signature = _der(0x03, b"\0" + key(1).sign(content))
+    return pem.PemBlock(pem.REVOCATIONS, _der(0x30, content + algorithm + signature))
+
+
 @pytest.mark.parametrize(
     ("forged", "why"),
     [
         (listed(authority("kari", 9)), "not signed by"),
         (listed(ESA), "does not trust"),
         (_on_some_only(), "critical extension"),
+        (_last(), "says not when the next one comes"),
         (pem.PemBlock(pem.REVOCATIONS, b"\x30\x00"), "not well formed"),
         (listed(KARI, now_ms=NOW_MS + DAY_MS, after=None), ""),
     ],
-    ids=["forged", "of another", "partial", "damaged", "older"],
+    ids=["forged", "of another", "partial", "last", "damaged", "older"],
 )
 def test_revocation_lists_of_others_count_for_nothing(forged: pem.PemBlock, why: str) -> None:
     made = trust(certificate_block(SAT))
@@ -258,6 +278,21 @@ def test_a_federation_ends_when_it_is_revoked_and_when_the_other_is_silent() -> 
     serial = made.federations["esa"].certificate.serial_number
     made.learn([listed(KARI, serial, after=made.revocations("kari"), now_ms=later)])
     assert known(made, later) == {}
+
+
+def test_a_federation_ends_in_time() -> None:
+    offer = ESA.offer(terms("pass"))
+    cross = certificate_block(KARI.federate(offer, terms("pass"), NOW_MS, 3))
+    offered = pem.PemBlock(pem.REQUEST, offer)
+    made = trust(offered, cross, listed(ESA), certificate_block(KIRUNA))
+    ends = NOW_MS + 3 * DAY_MS
+    assert made.changes_ms(NOW_MS) == ends
+    assert known(made, ends - 1000)
+    assert known(made, ends) == {}
+    with pytest.raises(SecurityError, match="has expired"):
+        made.check_trusted("esa", ends)
+    with pytest.raises(SecurityError, match="has expired"):
+        made.verify([KIRUNA], ends)
 
 
 def test_terms_that_are_newer_count() -> None:

@@ -371,6 +371,17 @@ def test_what_cannot_be_enforced_is_not_sent() -> None:
         clockless.agent.send([replace(outgoing, policy=replace(FOR_KR, expires_ms=NOW + 1))], NOW)
 
 
+@pytest.mark.parametrize("left_ms", [0, 1])
+def test_what_ends_now_is_not_sent_any_more(left_ms: int) -> None:
+    ends = replace(FOR_KR, expires_ms=NOW + left_ms)
+    outgoing = Outgoing(FAR + "app", b"secret", 60_000, "app", policy=ends)
+    if left_ms:
+        assert desk().agent.send([outgoing], NOW)[0]
+    else:
+        with pytest.raises(PolicyError, match="ended 0 ms ago"):
+            desk().agent.send([outgoing], NOW)
+
+
 @pytest.mark.parametrize("other", [{"destination": NEXT + "app"}, {"policy": DataPolicy(rest=EU)}])
 def test_each_of_many_is_judged_by_its_own_destination_and_policy(other: dict[str, object]) -> None:
     one = Outgoing(FAR + "app", b"secret", 60_000, "app", policy=FOR_KR)

@@ -21,7 +21,7 @@ from stack.wire.bundle import decode_bundle, encode_bundle, fragment_bundle
 from tests.engines.bundle_agent.desk import keyed
 from tests.engines.bundle_agent.harness import HERE, NEXT, NOW, plan
 
-LONG = DataPolicy(readers=NodeSet.parse("any | " + "KR | " * 100 + "EU"), audit=True)
+LONG = DataPolicy(readers=NodeSet.parse("any | " + "KR | " * 50 + "EU"), audit=True)
 
 
 def sender(store: MemoryStore, which: str = "policy") -> BundleAgent:
