@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stack.audit.event import Act, encode_event
-from stack.audit.export import LogExport
+from stack.audit.export import LogExport, json_of_peaks
 from stack.audit.log import log_origin
 from stack.audit.merkle import Peaks
 from stack.audit.note import LogCheckpoint, NoteSigner
@@ -94,6 +94,29 @@ def test_what_a_proof_leaves_out_or_changes_is_found() -> None:
     another = base64.b64encode(encode_event(event("relay", 5, Act.REFUSED))).decode()
     with pytest.raises(SecurityError):
         check_proof(forged(lambda it: it["logs"][1]["events"].__setitem__(0, another)))
+
+
+def test_a_log_of_which_nothing_is_shown_is_none() -> None:
+    """It would count as that of a node which has been heard, and has nothing to say."""
+    for number in range(3):
+
+        def empty(fields: dict[str, Any], number: int = number) -> None:
+            log, whole = fields["logs"][number], exports(journey())[number].tree()
+            base = Peaks()
+            base.add([base64.b64decode(each) for each in log["events"]])
+            log.update(json_of_peaks(base), events=[], path=[])
+            assert base.size == whole.size
+
+        with pytest.raises(DecodeError, match="no proof"):
+            check_proof(forged(empty))
+
+
+def test_a_log_that_speaks_for_another_node_proves_nothing() -> None:
+    """The relay says what the satellite has done."""
+    said = journey()
+    said["relay"] += said.pop("sat1")
+    with pytest.raises(SecurityError, match="an entry of another node"):
+        check_proof(proof(said))
 
 
 def test_a_proof_of_an_older_checkpoint_proves_nothing_for_later() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from stack.core import private
 from stack.core.private import erase, new_file, replace_secret, write_file
+from tests.core.durable import made_durable
 
 
 def test_what_was_there_before_is_overwritten(tmp_path: Path) -> None:
@@ -38,6 +39,32 @@ def test_a_crash_leaves_one_of_the_two_and_the_next_write_the_last(
         replace_secret(path, b"three")
         assert former.read() == bytes(3)
     assert os.listdir(tmp_path) == ["epochs"]
+
+
+def test_what_is_erased_is_overwritten_on_the_disk_before_its_name_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, former = tmp_path / "key", tmp_path / "key.old"
+    durable = made_durable(tmp_path, monkeypatch)
+    new_file(path, b"one")
+    assert durable == [b"one", ["key"]]
+    durable.clear()
+    replace_secret(path, b"second")
+    assert durable == [b"second", ["key", "key.old"], bytes(3), ["key"]]
+    durable.clear()
+    assert erase(path)
+    assert durable == [bytes(6), []]
+    path.write_bytes(b"second")  # as a crash leaves them before the former one is erased
+    former.write_bytes(b"one")
+    durable.clear()
+    with path.open("rb") as second, former.open("rb") as one:
+        replace_secret(path, b"third")
+        assert (one.read(), second.read()) == (bytes(3), bytes(6))
+    # That one is overwritten when the other is there for good, and not before.
+    assert durable == [
+        ["key", "key.old"], bytes(3), ["key"],
+        b"third", ["key", "key.old"], bytes(6), ["key"],
+    ]  # fmt: skip
 
 
 def test_a_full_disk_takes_nothing_of_what_was_there(

@@ -25,6 +25,7 @@ from stack.security.use import BLOCK
 from stack.services.messages import send_message
 from stack.wire.asb import decode_asb
 from stack.wire.bundle import BLOCK_CONFIDENTIALITY, decode_bundle
+from tests.core.durable import made_durable
 from tests.node.test_two_nodes import channel, loop
 from tests.node.world import SeededEntropy, World
 
@@ -91,10 +92,14 @@ def test_randomness_that_comes_again_with_a_backup_would_be_seen(tmp_path: Path)
     assert max(ivs.values()) == 4
 
 
-def test_the_count_is_on_disk_before_the_first_encryption(tmp_path: Path) -> None:
+def test_the_count_is_on_disk_before_the_first_encryption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key = Key("shared", "aes", bytes(32))
     use = open_use(tmp_path, no_trace)
+    durable = made_durable(tmp_path, monkeypatch)
     use.take(key)
+    assert durable == [json.dumps({key.fingerprint: BLOCK}).encode(), [FILE]]
     assert open_use(tmp_path, no_trace).taken(key) == BLOCK  # as after a kill
     use.close()
     assert open_use(tmp_path, no_trace).taken(key) == 1

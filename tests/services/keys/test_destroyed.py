@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from stack.audit.event import Act
-from stack.core.errors import DecodeError, LocalError
+from stack.core.errors import DecodeError, LocalError, SecurityError
 from stack.security.sealed_file import SealedFile
 from stack.services.keys.authority import KeyAuthority
 from stack.services.keys.messages import make_grant, read_message
-from stack.services.keys.service import KeyService
+from stack.services.keys.service import RETRY_S, KeyService
 from stack.services.waiting import cancel_all
 from tests.services.fake_port import FakeNet, FakePort, run_through_crashes
 from tests.services.helpers import virtual
-from tests.services.keys.test_machine import HOME, HOUR, NAMES, Distribution
+from tests.services.keys.test_machine import HOME, HOUR, NAMES, Distribution, Owner
 
 
 def world() -> Distribution:
@@ -165,3 +165,89 @@ def test_that_it_is_destroyed_is_written_down_once(
         assert {one.act for one in node.told} == {Act.KEY_DESTROYED}
 
     virtual(main)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_what_goes_while_another_is_written_down_is_written_down_too(
+    tmp_path: Path, full: bool
+) -> None:
+    """Each once; and nothing is said or written down while the disk keeps what is to go."""
+    found = world()
+    found.rotate()
+    found.settle()
+    name = NAMES[0]
+    file, member = SealedFile(tmp_path / "member", bytes(32), found.entropy), found.members[name]
+    numbers = [epoch.number for epoch in member.epochs.held]
+    assert len(numbers) > 1
+    left = list(numbers)
+
+    async def main() -> None:
+        node = FakeNet().node(name)
+        service = KeyService(node.port, member, file)
+        real, write = node.apply, file.write
+
+        def apply(*operations: Any) -> Any:
+            if left:
+                member.erase(left.pop(0))
+            return real(*operations)
+
+        def no_room(octets: bytes) -> None:
+            raise OSError("No space left on device")
+
+        node.apply = apply  # type: ignore[method-assign, assignment]
+        member.erase(left.pop(0))
+        work = asyncio.ensure_future(service.run())
+        if full:
+            file.write = no_room  # type: ignore[method-assign]
+            await asyncio.sleep(RETRY_S * 2.5)
+            assert (node.commits, node.told) == (0, [])
+            file.write = write  # type: ignore[method-assign]
+        for _ in range(len(numbers) + 2):
+            await service.settle()
+        await cancel_all((work,))
+        told = [one.object for one in node.told]
+        assert told == [f"key:kari-epoch-{number}" for number in numbers]
+
+    virtual(main)
+
+
+def test_only_the_authoritys_node_brings_a_node_its_own_grants() -> None:
+    found = world()
+    name, other = NAMES[:2]
+    member = found.members[name]
+    (grant,) = found.authority.grants(name)[-1:]
+    assert member.check(grant, HOME).node == name
+    with pytest.raises(SecurityError, match="not the node of the authority"):
+        member.check(grant, other)
+    with pytest.raises(SecurityError, match=f"a grant for {other}"):
+        member.check(found.authority.grants(other)[-1], HOME)
+
+
+def test_the_key_of_a_certificate_opens_nothing_that_comes_over_a_network() -> None:
+    """It outlives all epochs: who takes the node has it."""
+    found = world()
+    name = NAMES[0]
+    member = found.members[name]
+    epoch = found.authority.rotate(found.now)
+    certified = found.owners[name].certified.public
+    recorded = make_grant(name, epoch, certified, found.signing, found.entropy)
+    with pytest.raises(SecurityError):
+        member.receive(recorded, HOME, found.now)
+    assert member.epochs.get(epoch.number) is None
+    assert member.take(recorded, found.now)
+
+
+def test_who_is_enrolled_anew_gets_nothing_for_the_key_that_was_named_before() -> None:
+    """Whoever has the former keys of the node has that one too."""
+    found = world()
+    name = NAMES[0]
+    assert found.authority.recipients[name].record.key is not None
+    found.owners[name] = Owner(found.entropy)
+    found.follow()
+    found.flying.clear()
+    found.rotate()
+    former = found.members[name]
+    keys = [*former._fresh, *former._used]
+    grants = [octets for _, to, octets in found.flying if to == name]
+    assert grants
+    assert [found.opens(octets, keys) for octets in grants] == [0] * len(grants)
