@@ -234,10 +234,10 @@ class Ingress:
     def _carrier(
         self, primary: PrimaryBlock, put: Put, policy: DataPolicy | None, now_ms: int
     ) -> Put | Refused:
-        """What carries a bundle through a tunnel, if there is one for it.  It is known as that
-        bundle: if that comes again, it is a duplicate."""
+        """What carries a bundle through a tunnel, if there is one for it that does not lead back.
+        It is known as that bundle: if that comes again, it is a duplicate."""
         tunnel = self._tunnels.of(primary) if put.place is Place.FORWARD else None
-        if tunnel is None:
+        if tunnel is None or tunnel.gateway == put.previous:
             return put
         bundle, _ = decode_bundle(put.encoded, mode=self._mode)
         try:

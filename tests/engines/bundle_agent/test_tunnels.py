@@ -128,6 +128,16 @@ def test_carriers_see_neither_source_nor_destination_nor_size() -> None:
     assert leaves.agent.counters["failures"] == gate.agent.counters["failures"] == 0
 
 
+def test_what_a_gateway_has_sent_does_not_go_back_to_it() -> None:
+    """Whatever both tunnels take: it would go to and fro until its end."""
+    gate, carrier = desk(GATE, TunnelConfig(gateway=EXIT)), desk(CARRIER)
+    leaves, far = desk(EXIT, TunnelConfig(gateway=GATE)), desk(FAR)
+    gate.arrive(bundle_for(FAR + "app", b"tasking"))
+    for one, other in ((gate, carrier), (carrier, leaves), (leaves, far)):
+        one.pass_on(other)
+    assert far.got == [b"tasking"]
+
+
 def test_what_is_made_at_the_gateway_goes_by_its_tunnel_too() -> None:
     gate, carrier, leaves, _ = chain()
     wire = gate.send(FAR + "app", b"of our own")
