@@ -172,6 +172,9 @@ def test_a_day_of_rotations_over_passes(tmp_path: Path, domain: Domain) -> None:
             for name in NAMES:
                 assert not has(domain, tmp_path, name, FIRST.secret)
             assert numbers(sat1) == numbers(gs1) == numbers(gs2)
+            # Where the domain's authority lives it is still given to nodes that enrol.
+            (why,) = erased(gs1)["key:kari-epoch-1"]
+            assert why.endswith(" keys: its time had ended")
             assert all(key["encryptions"] < 1000 for key in sat1.keys.table())
 
     run_virtual(main)

@@ -58,6 +58,20 @@ def test_each_sends_from_its_time_on_and_opens_until_its_end() -> None:
     assert epochs.next_ms(DAY) == 2 * DAY
 
 
+def test_who_lets_go_of_an_earlier_epoch_later_has_neither_again() -> None:
+    epochs = Epochs([epoch(1), epoch(3)])
+    assert epochs.erase(3)
+    assert not epochs.erase(1)
+    assert epochs.floor == 3
+    assert not epochs.add(epoch(2), DAY)
+
+
+def test_what_has_ended_gives_no_keys_though_nobody_has_let_go_of_it() -> None:
+    epochs = Epochs([epoch(1)])
+    assert len(epochs.keys(3 * DAY - 1)) == 2
+    assert epochs.keys(3 * DAY) == []
+
+
 def test_nodes_of_an_epoch_read_one_another_and_each_has_its_own_keys() -> None:
     ground, satellite = "dtn://gs1/", "dtn://sat1/"
     now = DAY

@@ -30,6 +30,7 @@ from stack.services.jobs import JobContext, JobLimits
 from stack.services.jobs.state import SPACE_SERVER
 from stack.services.policies import label
 from stack.wire.crc import crc32c
+from tests.core.durable import made_durable
 from tests.services.fake_port import EPOCH_MS, FakeNet, FakeNode, FakePort, run_through_crashes
 from tests.services.helpers import (
     GS,
@@ -60,6 +61,18 @@ def told_by(node: FakeNode) -> list[tuple[list[str], str]]:
         ([str(act.name) for act in Act if act & one.act], one.object.partition(":")[0])
         for one in node.told
     ]
+
+
+@pytest.mark.parametrize("lies", [True, False])
+def test_that_it_is_gone_is_on_the_disk_before_that_is_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lies: bool
+) -> None:
+    """Also where a former try has removed it, and was ended before it knew."""
+    if lies:
+        (tmp_path / "secret.bin").write_bytes(b"in clear")
+    durable = made_durable(tmp_path, monkeypatch)
+    assert remove(tmp_path, "secret.bin")
+    assert durable == [[]]
 
 
 @pytest.mark.parametrize("taken", [True, False])

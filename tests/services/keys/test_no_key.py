@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stack.core.errors import LocalError, SecurityError
-from stack.cose import HpkePublicKey
+from stack.cose import HpkePrivateKey, HpkePublicKey
 from stack.security.sealed_file import SealedFile
 from stack.services.keys.authority import KeyAuthority
 from stack.services.keys.messages import Grant, KeyHolding, make_holding, read_message
@@ -18,6 +18,7 @@ from tests.services.fake_port import FakeNet, FakeNode
 from tests.services.helpers import running, virtual
 from tests.services.keys.test_machine import HOME, HOUR, NAMES, Distribution
 
+MINUTE_MS = 60_000
 EVIL, GOOD = NAMES[0], NAMES[1]
 NO_KEYS = [
     HpkePublicKey("X25519", bytes(32)),
@@ -68,6 +69,40 @@ def test_who_is_on_the_disk_with_such_a_key_is_asked_for_another(key: HpkePublic
         sealed[node] = bool(grant.sealed)
     assert sealed == {EVIL: False, GOOD: True, NAMES[2]: True}
     found.the_network_is_well()  # it names another, and has all there is
+
+
+def test_a_holding_is_taken_once_and_of_its_own_node_alone() -> None:
+    """Somebody who has recorded it has the authority send nothing by bringing it again."""
+    found = world()
+    key = HpkePrivateKey.generate(found.entropy, "X25519").public
+    said = holding(found, key)
+    assert found.authority.receive(said, EVIL, found.now)
+    assert not found.authority.receive(said, EVIL, found.now)
+    other = KeyHolding(domain="kari", node=GOOD, counter=found.now, numbers=(), key=key, wants=True)
+    with pytest.raises(SecurityError, match=f"{EVIL} speaks for {GOOD}"):
+        found.authority.receive(make_holding(other, found.owners[EVIL].signing), EVIL, found.now)
+
+
+def test_a_backup_of_the_authority_gives_no_number_twice() -> None:
+    found = world()
+    backup = found.authority.encode()
+    made = found.authority.rotate(found.now)
+    restored = found.new_authority()
+    restored.restore(backup)
+    assert restored.rotate(found.now + 2 * MINUTE_MS).number > made.number
+
+
+def test_a_node_that_was_restored_names_no_key_that_is_in_the_backup() -> None:
+    """Who has that would open all that comes for it."""
+    found = world()
+    member = found.members[GOOD]
+    assert member._fresh
+    restored = found.member(GOOD)
+    restored.restore(member.encode())
+    ((_, octets, _),) = restored.poll(found.now)
+    said = read_message(octets, found.owners[GOOD].signing.public)
+    assert isinstance(said, KeyHolding)
+    assert said.key.raw not in {one.public.raw for one in (*member._fresh, *member._used)}
 
 
 def serve(found: Distribution, tmp_path: Path, **options: Any) -> tuple[FakeNode, KeyService]:
