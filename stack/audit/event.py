@@ -31,6 +31,9 @@ TEXT_BYTES_MAX: Final = 2048
 LABEL_BYTES_MAX: Final = 4096
 LABEL_DIGEST_BYTES: Final = 16
 DETAIL_CHARS_MAX: Final = 256
+SKEW_MS: Final = 60_000
+"""Clocks of nodes may differ by so much without anything being wrong."""
+
 WITHIN: Final = "within "
 """Begins the detail of what goes on within another bundle, and is let go of: of which, follows."""
 

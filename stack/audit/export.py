@@ -15,7 +15,7 @@ import contextlib
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -29,9 +29,11 @@ from stack.audit.note import (
     SignedNote,
     open_checkpoint,
 )
+from stack.audit.others import at_once, said_beside, seen_by
 from stack.core.errors import DecodeError, LocalError, SecurityError
 
 FORMAT = "orbitferry-audit"
+NEVER_MS = 1 << 64
 LINE_BYTES_MAX = 3 * NOTE_BYTES_MAX
 """A note whose text is all quotation marks is twice as long in JSON."""
 
@@ -83,6 +85,13 @@ class LogExport:
     def size(self) -> int:
         """How many entries the log has, with those that were pruned."""
         return self.base.size + len(self.events)
+
+    @property
+    def begun_ms(self) -> int:
+        """When the first entry that is here was written down; beyond all times without one."""
+        with contextlib.suppress(DecodeError):
+            return next((event.time_ms for _, event in self.numbered()), NEVER_MS)
+        return NEVER_MS
 
     @property
     def parts(self) -> list[LogPart]:
@@ -278,6 +287,9 @@ class LogReport:
 
     problems: list[str] = field(default_factory=list)
 
+    gaps: list[str] = field(default_factory=list)
+    """What is not known, and speaks against nobody: other logs of the node, before this one."""
+
     vouched_by: str = ""
     """What says that its key is its node's: a `key` known from elsewhere, a `certificate`, or
     nothing but its own file."""
@@ -352,11 +364,21 @@ def verify_exports(
         shown[each.checkpoint.origin].append(each)
     for export, report in zip(exports, reports, strict=True):
         _verify(export, report, known, witnesses, shown[export.origin])
-    here = {each.origin for each in exports}
+    begun = {each.origin: each.begun_ms for each in exports}
+    seen = [
+        one
+        for each in notes.values()
+        for one in seen_by(each.note, each.checkpoint.origin, witnesses)
+    ]
+    for report in reports:
+        wrong, before = at_once(report.origin, begun, seen)
+        report.problems += wrong
+        report.gaps += before
+    names = {witness.name for witness in witnesses}
     absent = (
-        _absent(origin, known.get(origin), some)
+        _absent(origin, known.get(origin), some, begun, names)
         for origin, some in shown.items()
-        if origin not in here
+        if origin not in begun
     )
     reports += [report for report in absent if report.problems]
     for report in reports:
@@ -364,8 +386,15 @@ def verify_exports(
     return reports
 
 
-def _absent(origin: str, key: NoteKey | None, shown: Iterable[_Shown]) -> LogReport:
-    """What others have seen of a log that is not here: whether it has two histories."""
+def _absent(
+    origin: str,
+    key: NoteKey | None,
+    shown: Iterable[_Shown],
+    begun: Mapping[str, int],
+    witnesses: Collection[str],
+) -> LogReport:
+    """What others have seen of a log that is not here: whether it has two histories, and was kept
+    beside one of its node that is; as `witnesses` say, is told of that one."""
     report = LogReport(origin, node_of(origin), 0, 0, vouched_by="" if key is None else "key")
     unsure = "" if key else ", or its key, which is not known here (--key), has not signed both"
     roots: dict[int, bytes] = {}
@@ -374,6 +403,7 @@ def _absent(origin: str, key: NoteKey | None, shown: Iterable[_Shown]) -> LogRep
         counts = key is None or each.signed(key, origin)
         if counts and roots.setdefault(size, root) != root:
             report.problems.append(f"{_two_histories(size)}{unsure}")
+        report.problems += said_beside(each.note, origin, begun, witnesses)
     return report
 
 

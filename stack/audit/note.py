@@ -50,8 +50,8 @@ _CHECKPOINT = "C2SP tlog-checkpoint"
 _KEY = re.compile(r"([^\s+]{1,255})\+([0-9a-f]{8})\+([A-Za-z0-9+/=]{1,128})")
 _SIZE = re.compile("0|[1-9][0-9]{0,18}")
 _SIGNATURE_BYTES = 64
-_TIME_BYTES = 8
-COSIGNATURE_BYTES = _TIME_BYTES + _SIGNATURE_BYTES
+TIME_BYTES = 8
+COSIGNATURE_BYTES = TIME_BYTES + _SIGNATURE_BYTES
 """Of what a witness signs: when, and the signature (tlog-cosignature)."""
 
 
@@ -107,8 +107,8 @@ class NoteKey:
         seconds = 0
         message = text
         if self.kind == WITNESS_KEY:
-            seconds = int.from_bytes(octets[:_TIME_BYTES], "big")
-            octets = octets[_TIME_BYTES:]
+            seconds = int.from_bytes(octets[:TIME_BYTES], "big")
+            octets = octets[TIME_BYTES:]
             message = _cosigned(text, seconds)
         try:
             Ed25519PublicKey.from_public_bytes(self.public).verify(octets, message.encode())
@@ -133,7 +133,7 @@ class NoteSigner:
         if key.kind == LOG_KEY:
             return Signature(key.name, key.id, self._private.sign(text.encode()))
         octets = self._private.sign(_cosigned(text, seconds).encode())
-        return Signature(key.name, key.id, seconds.to_bytes(_TIME_BYTES, "big") + octets)
+        return Signature(key.name, key.id, seconds.to_bytes(TIME_BYTES, "big") + octets)
 
 
 class SignedNote(NamedTuple):

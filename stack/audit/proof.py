@@ -10,20 +10,21 @@ where all are there.  It is as true as the logs are: see `LIMITS`.
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from stack.audit.event import Act, AuditEvent, decode_event
+from stack.audit.event import SKEW_MS, Act, AuditEvent, decode_event
 from stack.audit.export import LogExport, json_of_peaks, peaks_of_json
 from stack.audit.log import node_of
 from stack.audit.merkle import verify_consistency
 from stack.audit.note import LogCheckpoint, NoteKey, open_checkpoint
+from stack.audit.others import said_of_others
 from stack.audit.story import (
     KEY,
-    SKEW_MS,
     Extent,
     Stay,
     Story,
@@ -61,8 +62,11 @@ LIMITS = (
     " let in has copied by hand, nor who has recorded the ciphertext on the air.",
     "Nor does it show a copy that was never acknowledged to who sent it, where the taker's log is"
     " not here.",
+    "Nor what a node has written into a second log that it keeps beside this one, unless a witness"
+    " has cosigned that, and its export was there when the proof was made.",
     "Where nodes are is what the directory says, or their certificates.  Times are those of the"
-    " nodes' clocks.",
+    " nodes' clocks: one that was wrong, and was set before or after what is shown of its log, may"
+    " hide what happened in the time that is asked about.",
 )
 
 
@@ -144,11 +148,11 @@ def make_proof(
     facts = [directory.get(node) for node in sorted(nodes)]
     begin_ms = made_ms(about) - SKEW_MS
     seen = [note for each in exports for note in (*each.checkpoints, *each.seen)]
-    logs = [
-        _evidence(each, seen, told.keys(), claim.until_ms, begin_ms)
-        for each in exports
-        if each.node in nodes
-    ]
+    shown = [each for each in exports if each.node in nodes]
+    for other in said_of_others([each.origin for each in shown], seen):
+        if other.at_ms >= begin_ms:
+            raise SecurityError(f"{other} since that was made: export that too, or it is withheld")
+    logs = [_evidence(each, seen, told.keys(), claim.until_ms, begin_ms) for each in shown]
     count = sum(len(log["events"]) for log in logs)
     if count > ENTRIES_MAX:
         raise LocalError(
@@ -264,13 +268,19 @@ def _evidence(
 def _span(
     events: Sequence[AuditEvent], names: Collection[str], until_ms: int, begin_ms: int
 ) -> tuple[int, int]:
-    """From which entry on, and up to which, all have to be there: from the last one before the
-    object was made, to the first after the time that is asked about, or the last that tells of the
-    object, or of what has carried it."""
-    about = [at for at, event in enumerate(events) if whole_of(event.object) in names]
-    until = about[0] if about else len(events) - 1
-    first = next((at for at in range(until, 0, -1) if events[at].time_ms <= begin_ms), 0)
-    least = about[-1] if about else first
+    """From which entry on, and up to which, all have to be there: those that tell of the object, or
+    of what has carried it, those from between when it was made and the end of the time that is
+    asked about, one before and one after these.  By their numbers: where a clock was ahead, or has
+    gone back, that is in between."""
+    inside = [
+        at
+        for at, event in enumerate(events)
+        if whole_of(event.object) in names or begin_ms < event.time_ms < until_ms
+    ]
+    later = (at for at, event in enumerate(events) if event.time_ms >= until_ms)
+    start = inside[0] if inside else next(later, len(events) - 1)
+    first = next((at for at in range(start, 0, -1) if events[at].time_ms <= begin_ms), 0)
+    least = inside[-1] if inside else first
     ends = (at for at in range(least, len(events)) if events[at].time_ms >= until_ms)
     return first, next(ends, len(events) - 1) + 1
 
@@ -339,6 +349,11 @@ def _judged(claim: RestClaim, logs: Sequence[ProvenPart], directory: Directory) 
             )
         if _goes_back(log.events):
             verdict.missing.append(clock_words(node))
+    for one, other in itertools.combinations(logs, 2):
+        node, spans = node_of(one.origin), (extents[one.origin], extents[other.origin])
+        until_ms, since_ms = min(s.end_ms for s in spans), max(s.begin_ms for s in spans)
+        if node == node_of(other.origin) and since_ms + SKEW_MS < until_ms:
+            verdict.missing.append(f"{node} has kept two logs at once: there may be more of them")
     verdict.missing += _again(entries, extents, claim.until_ms)
     verdict.missing[:] = dict.fromkeys(verdict.missing)
     return verdict

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from stack.audit.event import Act, AuditEvent
+from stack.audit.event import SKEW_MS, Act, AuditEvent
 from stack.audit.export import LogExport
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError
@@ -17,9 +17,6 @@ from stack.policy.label import decode_label
 
 KEY = "key:"
 """Begins the names of keys: of these a log says when they were destroyed, and no more."""
-
-SKEW_MS = 60_000
-"""Clocks of nodes may differ by so much without anything being wrong."""
 
 _APART = Act.RUN, Act.REFUSED
 """What a job runs under is the meet of the policies of all that it is made of; and under which

@@ -176,6 +176,8 @@ def verify(
             )
             for name, size in report.witnesses.items():
                 say(f"  {name} has seen {size or 'none'} of them")
+            for gap in report.gaps:
+                say_wrapped(f"  GAP: {gap}")
             for problem in report.problems:
                 say_wrapped(f"  WRONG: {problem}")
         if trust is not None:

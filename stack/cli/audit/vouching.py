@@ -159,6 +159,7 @@ def report_row(report: LogReport) -> dict[str, Any]:
         "missing": report.missing,
         "vouched_by": report.vouched_by,
         "witnesses": report.witnesses,
+        "gaps": report.gaps,
         "problems": report.problems,
     }
 
