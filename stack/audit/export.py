@@ -135,6 +135,8 @@ class LogExport:
         """The last checkpoint that this log has signed.  Raises `DecodeError`, `SecurityError`."""
         best: tuple[int, SignedNote] | None = None
         for octets in self.checkpoints:
+            if not octets.startswith(f"{self.origin}\n".encode()):
+                continue  # of one that its node had before
             note, checkpoint = open_checkpoint(octets, self.key)
             if best is None or checkpoint.size >= best[0]:
                 best = checkpoint.size, note

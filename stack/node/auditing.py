@@ -173,9 +173,12 @@ class LogKeeper:
 
     async def _sign(self, log: ClosedLog, signer: NoteSigner) -> None:
         store = self._store
-        note = log.close(signer).encode()
+        note, notes = log.close(signer).encode(), store.read_all(NOTES)
+        own = [key for key, each in notes if each.startswith(f"{log.origin}\n".encode())]
+        kept = set(own[-NOTES_KEPT + 1 :])  # a log that was lost may have been longer
         ops: list[Op] = [
             *self._writes,
+            *(Write(NOTES, key, None) for key, _ in notes if key not in kept),
             Write(SPACE, LOG, log.encode()),
             Write(SPACE, VKEY, str(signer.key).encode()),
             Write(SPACE, NOTE, note),
@@ -184,8 +187,6 @@ class LogKeeper:
         voucher = self._voucher(log, signer.key)
         if voucher:
             ops.append(Write(SPACE, VOUCHER, voucher))
-        old = store.read_all(NOTES)[: -NOTES_KEPT + 1]
-        ops += [Write(NOTES, key, None) for key, _ in old]
         ops += await self._pruned(log)
         await self._commit(ops)
         self._writes.clear()

@@ -400,14 +400,21 @@ def test_a_row_that_is_no_array_begins_another_log_and_stops_nothing(tmp_path: P
         async with lone_node(tmp_path) as node:
             await one_event(node)
             await asyncio.sleep(61)
-            former = read_log(tmp_path / "gs1").origin
+            before = read_log(tmp_path / "gs1")
             await one_event(node)
             spoil_event(tmp_path, 1)
             for _ in range(2):
                 await one_event(node)
             await asyncio.sleep(61)
             log = read_log(tmp_path / "gs1")
-        assert log.origin != former
+        assert log.origin != before.origin
+        # What the former one has signed is not said of this one, which is proven by its own.
+        assert all(
+            LogCheckpoint.parse(SignedNote.parse(each).text).origin == log.origin
+            for each in log.checkpoints
+        )
+        older = replace(log, checkpoints=[*log.checkpoints, *before.checkpoints])
+        assert LogCheckpoint.parse(older.newest().text).origin == log.origin
         assert len(log.events) == 2
 
     run_virtual(main)
