@@ -11,6 +11,7 @@ foreign.py     node ids that other domains have ever given
 pem.py         files of these, which every tool that reads PEM can read (RFC 7468)
 token.py       keys in a token (PKCS #11)
 disk.py        their files, which nobody else may read
+recovery.py    what a file shows that an authority from a backup has signed since
 answer.py      whose the certificates of an answer are
 folder.py      the folder of a node, and that of an authority
 """

@@ -101,14 +101,21 @@ class Authority:
         now_ms: int,
         days: int,
         names: NameSpace | None = None,
+        others: Iterable[x509.CertificateRevocationList] = (),
     ) -> x509.CertificateRevocationList:
-        """The next revocation list (RFC 5280 §5): those of the `previous` one, and these serial
-        numbers; with the name space of the domain, `names` or what the previous one says.  Raises
-        `SecurityError` for more than can be."""
+        """The next revocation list (RFC 5280 §5): those of the `previous` one and of `others`, and
+        these serial numbers; with the name space of the domain, `names` or what the previous one
+        says.  Raises `SecurityError` for more than can be."""
         now, number = moment(now_ms), 1
-        entries = {} if previous is None else {one.serial_number: one for one in previous}
+        former = [*others] if previous is None else [previous, *others]
+        entries: dict[int, x509.RevokedCertificate] = {}
+        for listed in former:
+            number = max(number, 1 + revocation_number(listed))
+            for one in listed:
+                known = entries.setdefault(one.serial_number, one)
+                if one.revocation_date_utc < known.revocation_date_utc:
+                    entries[one.serial_number] = one
         if previous is not None:
-            number += revocation_number(previous)
             names = read_names(previous.extensions) if names is None else names
         for serial in serials:
             entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now)

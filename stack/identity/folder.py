@@ -70,11 +70,12 @@ from stack.identity.disk import (
     written_at,
 )
 from stack.identity.forms import Terms
-from stack.identity.issued import earlier, read_all, serial_number
+from stack.identity.issued import Revocable, earlier, keep, revocable
 from stack.identity.keys import SigningPrivateKey, public_octets
 from stack.identity.listed import GRACE_MS
 from stack.identity.names import UNSAID, NameSpace
 from stack.identity.naming import check_apart, check_clock, check_may_give
+from stack.identity.recovery import Shown
 from stack.identity.trust import Trust, certificate_block, revocations_block
 from stack.policy.directory import check_names
 
@@ -110,18 +111,6 @@ class Accepted:
     node: Principal
     refusals: list[str]
     """What in it was not believed, and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Revocable:
-    """What a revocation is about."""
-
-    serials: list[int]
-    """The serial numbers of the certificates of the node or domain; and of those of `unread`."""
-
-    unread: list[str]
-    """What cannot be read of the older certificates of nodes, and why: as nobody knows whose they
-    are, they may be this node's."""
 
 
 class NodeFolder:
@@ -379,10 +368,9 @@ class AuthorityFolder:
             roles=roles,
             former=former,
         )
-        block = certificate_block(certificate)
         # Known before it is anywhere else, so that it can be revoked.
-        write_blocks(self.path / ISSUED / f"{certificate.serial_number:x}.pem", [block])
-        self._renew(authority, trust, [block], now_ms, serials)
+        keep(self.path / ISSUED, certificate)
+        self._renew(authority, trust, [certificate_block(certificate)], now_ms, serials)
         return trust.verify([certificate], now_ms)
 
     @by_itself
@@ -396,29 +384,8 @@ class AuthorityFolder:
 
     def revocable(self, subject: str, now_ms: int, *, forget: bool = False) -> Revocable:
         """The certificates of a node, or of a domain that is trusted; with `forget` the files of
-        those that have expired go.
-
-        A file in `issued/` that cannot be read stops no revocation: the newest certificate of each
-        node is in `trust.pem`, too.  One that is not there is an older one, of nobody knows whom:
-        it goes with the node's.
-        """
-        trust = self.trust()
-        if crosses := trust.cross_serials(subject):
-            return Revocable(crosses, [])
-        nodes, unread = read_all(self.path / ISSUED, trust, now_ms, forget=forget)
-        serials = [serial for serial, node in nodes.items() if str(node.facts.id) == subject]
-        if not serials:
-            why = f"domain {trust.domain} has certified no such node or domain"
-            why = "; ".join([why, *unread.values()])
-            raise ConfigError(subject, why, "see `orbitferry domain list`")
-        told = []
-        for name, why in unread.items():
-            if serial := serial_number(name):
-                serials.append(serial)
-                told.append(f"{why}: it is revoked, too, as it may be of {subject}")
-            else:
-                told.append(f"{why}: what is in it is not revoked")
-        return Revocable(serials, told)
+        those that have expired go."""
+        return revocable(self.path / ISSUED, self.trust(), subject, now_ms, forget=forget)
 
     @by_itself
     def federate(
@@ -461,6 +428,21 @@ class AuthorityFolder:
             check_apart(trust, names, trust.domain, now_ms)
         return self._renew(authority, trust, blocks, now_ms, names=names)
 
+    @by_itself
+    def recover(
+        self, authority: Authority, shown: Shown, now_ms: int, *, clock_is_right: bool = False
+    ) -> None:
+        """Take in what this authority has signed that this folder, from a backup, does not know:
+        the next list comes after all of it, and has the entries of all of it."""
+        trust = self.trust()
+        lists, serials = shown.lists_with(trust), shown.doubled(trust)
+        trust.learn(shown.blocks)
+        if not clock_is_right:
+            check_clock(trust, now_ms)
+        for certificate in shown.certificates():
+            keep(self.path / ISSUED, certificate)
+        self._renew(authority, trust, (), now_ms, serials, lists=lists)
+
     def export(self, *, own: bool = False) -> list[pem.PemBlock]:
         """What nodes of this domain need to know: nothing secret.  With `own` without what others
         have signed."""
@@ -474,10 +456,13 @@ class AuthorityFolder:
         now_ms: int,
         serials: Iterable[int] = (),
         names: NameSpace | None = None,
+        lists: Iterable[x509.CertificateRevocationList] = (),
     ) -> list[str]:
-        """A new revocation list, and what else is new."""
+        """A new revocation list, with all of `lists`, too, and what else is new."""
         previous = trust.revocations(trust.domain)
-        revocations = authority.revocations(previous, serials, now_ms, REVOCATIONS_DAYS, names)
+        revocations = authority.revocations(
+            previous, serials, now_ms, REVOCATIONS_DAYS, names, lists
+        )
         refusals = trust.learn([*blocks, revocations_block(revocations)])
         trust.foreign.sign(trust.domain, authority.signing_key)
         write_blocks(

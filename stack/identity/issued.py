@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -18,11 +19,23 @@ from stack.identity.certificate import (
     milliseconds,
     read_node,
 )
-from stack.identity.disk import read_blocks
-from stack.identity.trust import Trust
+from stack.identity.disk import read_blocks, write_blocks
+from stack.identity.trust import Trust, certificate_block
 
 _NAME: Final = re.compile(r"([1-7]?[0-9a-f]{1,39})\.pem")
 """A serial number has at most 159 bits (RFC 5280 §4.1.2.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revocable:
+    """What a revocation is about."""
+
+    serials: list[int]
+    """The serial numbers of the certificates of the node or domain; and of those of `unread`."""
+
+    unread: list[str]
+    """What cannot be read of the older certificates of nodes, and why: as nobody knows whose they
+    are, they may be this node's."""
 
 
 def serial_number(name: str) -> int:
@@ -70,6 +83,37 @@ def earlier(
     rest = [one for one in ours if one not in ahead]
     newest = max(rest, key=lambda one: one.not_valid_before_utc, default=None)
     return newest, [one.serial_number for one in ahead]
+
+
+def revocable(folder: Path, trust: Trust, subject: str, now_ms: int, *, forget: bool) -> Revocable:
+    """The certificates of a node, or of a domain that is trusted; `forget` as with `read_all`.
+
+    A file that cannot be read stops no revocation: the newest certificate of each node is in
+    `trust`, too.  One that is not there is an older one, of nobody knows whom: it goes with the
+    node's.  Raises `ConfigError` where there is none.
+    """
+    if crosses := trust.cross_serials(subject):
+        return Revocable(crosses, [])
+    nodes, unread = read_all(folder, trust, now_ms, forget=forget)
+    serials = [serial for serial, node in nodes.items() if str(node.facts.id) == subject]
+    if not serials:
+        why = f"domain {trust.domain} has certified no such node or domain"
+        why = "; ".join([why, *unread.values()])
+        raise ConfigError(subject, why, "see `orbitferry domain list`")
+    told = []
+    for name, why in unread.items():
+        if serial := serial_number(name):
+            serials.append(serial)
+            told.append(f"{why}: it is revoked, too, as it may be of {subject}")
+        else:
+            told.append(f"{why}: what is in it is not revoked")
+    return Revocable(serials, told)
+
+
+def keep(folder: Path, certificate: x509.Certificate) -> None:
+    """Write a certificate, so that it can be revoked.  Raises `ConfigError`."""
+    path = folder / f"{certificate.serial_number:x}.pem"
+    write_blocks(path, [certificate_block(certificate)])
 
 
 def _files(folder: Path, unread: dict[str, str]) -> list[Path]:

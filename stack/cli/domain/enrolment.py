@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stack.cli.common import Json
-from stack.cli.domain.files import check_answer, put
+from stack.cli.domain.files import ANSWER, check_answer, put, tell_behind, tell_older
 from stack.cli.domain.secrets import (
     DryRun,
     NoPassphrase,
@@ -98,7 +98,6 @@ NamesOption = Annotated[
         '"dtn://sat1/**"; it gives no others, and no other domain gives these. May be repeated.',
     ),
 ]
-ANSWER = "answer.pem"
 
 
 def init(
@@ -318,7 +317,9 @@ def approve(
     what = f"{asked.node}, under {', '.join(laws) or 'no jurisdiction'}"
     what += f", as {', '.join(roles)}" if roles else ""
     note(f"{what}; its key is {asked.fingerprint}")
-    _check_request(authority.trust(), asked, laws, roles)
+    trust = authority.trust()
+    _check_request(trust, asked, laws, roles)
+    tell_older(trust, out, out.parent, Path(request).parent)
     check_answer(out, asked.node)
     if dry_run:
         answer({"dry_run": True, "node": str(asked.node)}, as_json, "would be approved")
@@ -395,6 +396,7 @@ def take(
     is what the fingerprint of that authority begins with, where it is known."""
     from stack.adapters.clock import SystemClock
     from stack.identity.certificate import fingerprint
+    from stack.identity.disk import decode_blocks
 
     now_ms = SystemClock().dtn_ms()
     whom = place.authority_in(octets)
@@ -410,6 +412,7 @@ def take(
         confirm("Is that the authority which this node shall believe from now on?", yes)
     accepted = place.accept(octets, now_ms, root=root)
     _tell_refusals(accepted)
+    tell_behind(place.trust(), decode_blocks(octets))
     facts, until = accepted.node.facts, accepted.node.certificate.not_valid_after_utc
     known = len(place.trust().principals(now_ms))
     answer(

@@ -10,13 +10,14 @@ import typer
 
 from stack.cli.common import Json
 from stack.cli.domain.enrolment import DomainFolder, NamesOption
-from stack.cli.domain.files import check_out, put
+from stack.cli.domain.files import UPDATE, check_out, put, tell_older
 from stack.cli.domain.secrets import DryRun, PassphraseFile, Yes, asking, confirm
 from stack.cli.output import answer, emit, note, say, table
 from stack.core.units import count_text
 
 if TYPE_CHECKING:
     from stack.identity import AuthorityFolder, Terms, Trust
+    from stack.identity.recovery import Shown
 
 Purposes = Annotated[
     list[str] | None,
@@ -54,7 +55,7 @@ def revoke(
         str, typer.Argument(metavar="NODE|DOMAIN", help="A node id, or the name of a domain.")
     ],
     folder: DomainFolder = Path("domain"),
-    out: Out = Path("update.pem"),
+    out: Out = Path(UPDATE),
     passphrase_file: PassphraseFile = None,
     yes: Yes = False,
     dry_run: DryRun = False,
@@ -75,7 +76,9 @@ def revoke(
 
     authority = AuthorityFolder(folder)
     now_ms = SystemClock().dtn_ms()
-    federated = subject in authority.trust().federations
+    trust = authority.trust()
+    federated = subject in trust.federations
+    tell_older(trust, out, out.parent)
     revocable = authority.revocable(subject, now_ms)
     count = len(revocable.serials)
     for why in revocable.unread:
@@ -159,7 +162,7 @@ def federate(
     days: Annotated[
         int, typer.Option("--days", min=1, max=3650, help="How long it is trusted.")
     ] = 365,
-    out: Out = Path("update.pem"),
+    out: Out = Path(UPDATE),
     passphrase_file: PassphraseFile = None,
     yes: Yes = False,
     dry_run: DryRun = False,
@@ -193,6 +196,7 @@ def federate(
     note(f"domain {domain}, whose key is {key_fingerprint(key)}: {described(terms)}")
     trust, now_ms = authority.trust(), SystemClock().dtn_ms()
     check_offer(trust, domain, offered, terms, now_ms)
+    tell_older(trust, out, out.parent, path)
     if (known := trust.federations.get(domain)) is not None and known.key != key:
         note(f"domain {domain} is trusted by another key so far, {key_fingerprint(known.key)}")
     check_out(out)
@@ -265,10 +269,14 @@ def list_(
     from stack.identity import NodeFolder
     from stack.identity.authority import described
     from stack.identity.disk import where_keys_are
+    from stack.identity.folder import ISSUED
+    from stack.identity.recovery import list_number
 
     now_ms = SystemClock().dtn_ms()
     keys = where_keys_are(folder)
     trust = NodeFolder(folder).trust()  # the file of an authority is the same
+    if (folder / ISSUED).is_dir():
+        tell_older(trust, folder.parent, Path())
     rows = [_row(trust, node, now_ms) for node in trust.nodes()]
     until = trust.lists.until_ms(trust.domain)
     if as_json:
@@ -276,6 +284,7 @@ def list_(
             {
                 "domain": trust.domain,
                 "names": trust.names.own.texts,
+                "revocations_number": list_number(trust),
                 "revocations_until": dtn_to_iso(until) if until else None,
                 "federations": {
                     name: {**_agreed(one.terms), "why_not": _why_not(trust, name, now_ms)}
@@ -286,7 +295,10 @@ def list_(
             }
         )
         return
-    say(f"domain {trust.domain}; its revocation list is believed until {dtn_to_iso(until)[:16]}Z")
+    say(
+        f"domain {trust.domain}; its revocation list {list_number(trust)} is believed until "
+        f"{dtn_to_iso(until)[:16]}Z"
+    )
     say(f"ids of its nodes: {trust.names.own or 'any that no other domain has (no name space)'}")
     told = [f"for {what} in {place}" for what, place in keys.items()]
     say(f"private keys here: {', '.join(told) or 'none'}")
@@ -327,7 +339,7 @@ def _row(trust: Trust, node: Any, now_ms: int) -> dict[str, Any]:
 def export(
     names: NamesOption = None,
     folder: DomainFolder = Path("domain"),
-    out: Out = Path("update.pem"),
+    out: Out = Path(UPDATE),
     clock_is_right: Annotated[
         bool,
         typer.Option(
@@ -336,6 +348,15 @@ def export(
             "more than a year ago.",
         ),
     ] = False,
+    recover: Annotated[
+        Path | None,
+        typer.Option(
+            "--recover",
+            metavar="FILE",
+            help="After the folder came from a backup: take in what this authority has signed "
+            "since, from the trust.pem of a node or the newest answer or update.",
+        ),
+    ] = None,
     passphrase_file: PassphraseFile = None,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -345,11 +366,15 @@ def export(
     Nothing in it is secret. Do it often enough that no node's revocation list becomes too old. With
     --names the domain has this name space from now on; what other domains were offered stays.
 
+    Nodes pass over a revocation list with a lower number than that of theirs. An authority from a
+    backup counts on after the newest list with --recover, and revokes again what that revokes.
+
     \b
     Examples:
       orbitferry domain export
       orbitferry domain export --names "ipn:[100-199].*" --names "dtn://gs1/**"
       orbitferry domain export --out /media/stick/kari.pem
+      orbitferry domain export --recover gs1/identity/trust.pem --dry-run
     """
     from stack.adapters.clock import SystemClock
     from stack.identity import AuthorityFolder
@@ -358,16 +383,19 @@ def export(
 
     authority = AuthorityFolder(folder)
     space = name_space("--names", names) if names else None
-    now_ms = SystemClock().dtn_ms()
+    now_ms, trust = SystemClock().dtn_ms(), authority.trust()
+    shown = None if recover is None else _shown(trust, recover)
     if space is not None:
-        trust = authority.trust()
         check_apart(trust, space, trust.domain, now_ms)
     check_out(out)
     if dry_run:
         answer({"dry_run": True, "update": str(out)}, as_json, f"{out}: would be written")
         return
     key = authority.unlock(asking(folder, passphrase_file))
-    authority.update(key, (), now_ms, space, clock_is_right=clock_is_right)
+    if shown is not None:
+        authority.recover(key, shown, now_ms, clock_is_right=clock_is_right)
+    if shown is None or space is not None:
+        authority.update(key, (), now_ms, space, clock_is_right=clock_is_right)
     _export(authority, out)
     nodes = len(authority.trust().principals(now_ms))
     answer(
@@ -376,6 +404,27 @@ def export(
         f"{out}: {count_text(nodes, 'node')}, and a new revocation list\n"
         f"next, at each node: orbitferry domain enroll --answer {out.name}",
     )
+
+
+def _shown(trust: Trust, path: Path) -> Shown:
+    """What a file shows that the authority has signed; and in words what of it is news."""
+    from stack.core.errors import SecurityError
+    from stack.identity.disk import read_blocks
+    from stack.identity.recovery import Shown, list_number
+
+    blocks = read_blocks(path, "the trust.pem of a node, or an answer or update")
+    try:
+        shown = Shown(trust.root, blocks)
+    except SecurityError as error:
+        raise SecurityError(f"{path}: {error}") from None
+    revoked, certificates = shown.unknown(trust)
+    number = max(shown.number, list_number(trust)) + 1
+    note(
+        f"{path} has revocation list {shown.number}, and this folder list {list_number(trust)}; "
+        f"news to it: {count_text(revoked, 'revocation')} and "
+        f"{count_text(certificates, 'certificate')} of nodes. The next list is {number} at least"
+    )
+    return shown
 
 
 def destroy(
