@@ -133,14 +133,16 @@ def test_a_federation_that_is_not_in_the_backup_counts_again_and_the_former_one_
     shutil.copytree("kari", "backup")
     done(cli, "federate", "offer.pem", "-f", "kari", "--yes")
     done(cli, "enroll", "-f", "sat1", "-a", "update.pem")
+    shutil.copy("update.pem", "one.pem")
     shutil.rmtree("kari")
     Path("backup").rename("kari")
-    done(cli, "federate", "offer.pem", "-f", "kari", "--yes", "--out", "wrong.pem")
+    done(cli, "federate", "offer.pem", "-f", "kari", "--yes", "--out", "other.pem")
     done(cli, "export", "-f", "kari", "--recover", "sat1/trust.pem")
     done(cli, "enroll", "-f", "sat1", "-a", "update.pem")
     for place in ("kari", "sat1"):
         assert done(cli, "list", place)["federations"]["esa"]["why_not"] == ""
     done(cli, "revoke", "esa", "-f", "kari", "--yes")
     done(cli, "enroll", "-f", "sat1", "-a", "update.pem")
-    cli("domain", "enroll", "-f", "sat1", "-a", "wrong.pem")  # brings the other certificate of esa
-    assert done(cli, "list", "sat1")["federations"]["esa"]["why_not"]
+    for path in ("one.pem", "other.pem"):  # each has a certificate of esa
+        done(cli, "enroll", "-f", "sat1", "-a", path)
+        assert REVOKED in done(cli, "list", "sat1")["federations"]["esa"]["why_not"]
