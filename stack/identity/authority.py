@@ -38,7 +38,8 @@ SKEW: Final = datetime.timedelta(minutes=5)
 """Clocks of nodes may be behind that of the authority by so much."""
 
 REVOCATIONS_MAX: Final = 50_000
-"""Revoked certificates of a domain; those that have expired are none any more."""
+"""Revoked certificates of a domain.  Those that have ended stay: whoever has such a key could else
+vouch with it for the log of its node, of a time at which it held (docs/identity.md)."""
 
 
 class Authority:
@@ -121,7 +122,10 @@ class Authority:
             entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now)
             entries.setdefault(serial, entry.build())
         if len(entries) > REVOCATIONS_MAX:
-            raise SecurityError(f"more than {REVOCATIONS_MAX} certificates are revoked")
+            raise SecurityError(
+                f"more than {REVOCATIONS_MAX} certificates are revoked, and none leaves the list: "
+                "let certificates end, or begin a new authority (docs/identity.md, the limit)"
+            )
         builder = x509.CertificateRevocationListBuilder(
             self.certificate.subject, now - SKEW, now + days * DAY
         )

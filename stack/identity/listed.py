@@ -51,6 +51,10 @@ class RevocationLists:
         """When a domain has revoked a certificate, if it has."""
         return self._entries.get(domain, {}).get(serial)
 
+    def count(self, domain: str) -> int:
+        """How many certificates a domain has revoked."""
+        return len(self._entries.get(domain, {}))
+
     def until_ms(self, domain: str) -> int:
         """When that of a domain is too old, grace included; 0 without one."""
         found = self._lists.get(domain)

@@ -55,6 +55,8 @@ def test_what_an_authority_from_a_backup_revokes_counts_once_it_has_taken_a_node
     for place in ("a", "domain"):
         why = nodes(cli, place)
         assert [name for name in "abcde" if REVOKED in why[f"dtn://{name}/"]] == ["b", "c"]
+    assert done(cli, "list")["revoked"] == 2
+    assert "; 2 revoked, of at most 50000" in cli("domain", "list").out
     # Certificates that were given since can be revoked, also once there are newer ones.
     done(cli, "approve", "dtn://d/", "--yes", "--out", "d.pem")
     assert done(cli, "revoke", "dtn://d/", "--yes")["certificates"] == 2

@@ -9,11 +9,11 @@ import pytest
 
 from interop.strategies.nearly_certificate import NOW_MS
 from stack.core.errors import ConfigError, SecurityError
-from stack.identity import Terms, pem, room, trust
+from stack.identity import Terms, authority, pem, room, trust
 from stack.identity.certificate import read_offer
 from stack.identity.naming import check_offer
 from stack.identity.trust import Trust, certificate_block
-from tests.identity.test_folder import approve, begun, domain
+from tests.identity.test_folder import approve, begun, domain, nothing
 from tests.identity.worlds import ESA, KARI, federation, known, listed, node, terms
 from tests.identity.worlds import trust as believing
 
@@ -91,6 +91,22 @@ def test_what_nobody_could_read_is_not_written(
         approve(kari, begun(tmp_path, "dtn://gs1/"))
     assert (kari.path / "trust.pem").read_bytes() == before
     assert known(kari.trust()) == {"dtn://sat1/": "kari"}
+
+
+def test_an_authority_that_has_revoked_as_many_as_can_be_says_what_to_do_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kari, one = domain(tmp_path), begun(tmp_path)
+    one.accept(approve(kari, one), NOW_MS)
+    approve(kari, begun(tmp_path, "dtn://gs1/"))
+    monkeypatch.setattr(authority, "REVOCATIONS_MAX", 1)
+    key = kari.unlock(nothing)
+    kari.revoke(key, "dtn://gs1/", NOW_MS)
+    with pytest.raises(SecurityError, match="begin a new authority"):
+        kari.revoke(key, "dtn://sat1/", NOW_MS)
+    assert one.accept(approve(kari, one, NOW_MS + 1000), NOW_MS + 1000).refusals == []
+    assert kari.trust().lists.count("kari") == 1
+    assert known(one.trust()) == {"dtn://sat1/": "kari"}
 
 
 @pytest.mark.parametrize("name", ["kaRi", "Kari", "Esa"])

@@ -83,6 +83,25 @@ def test_who_is_revoked_vouches_for_nothing_any_more(tmp_path: Path) -> None:
         read_voucher(voucher, auditor.trust(), NOW_MS)
 
 
+def test_who_is_revoked_vouches_for_nothing_when_its_certificate_has_long_ended_either(
+    tmp_path: Path,
+) -> None:
+    """The thief of its key says that it was then: so no entry leaves a revocation list."""
+    authority = enrolled.domain(tmp_path)
+    auditor = enrolled.member(tmp_path, authority, "gs1", days=3000)
+    thief = enrolled.member(tmp_path, authority, "sat1").unlock(enrolled.nothing)
+    key = authority.unlock(enrolled.nothing)
+    authority.revoke(key, "dtn://sat1/", NOW_MS)
+    voucher = make_voucher(thief, key_of("sat1", 7), NOW_MS)
+    now_ms = NOW_MS
+    for _ in range(4):
+        now_ms += 360 * 86_400_000
+        authority.update(key, (), now_ms)
+    enrolled.update(authority, auditor, now_ms)
+    with pytest.raises(SecurityError, match="has revoked it"):
+        read_voucher(voucher, auditor.trust(), now_ms)
+
+
 def test_another_domain_vouches_for_its_own_nodes_alone_and_while_it_is_trusted(
     tmp_path: Path,
 ) -> None:

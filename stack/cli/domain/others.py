@@ -267,7 +267,7 @@ def list_(
     from stack.adapters.clock import SystemClock
     from stack.core.clock import dtn_to_iso
     from stack.identity import NodeFolder
-    from stack.identity.authority import described
+    from stack.identity.authority import REVOCATIONS_MAX, described
     from stack.identity.disk import where_keys_are
     from stack.identity.folder import ISSUED
     from stack.identity.recovery import list_number
@@ -285,6 +285,7 @@ def list_(
                 "domain": trust.domain,
                 "names": trust.names.own.texts,
                 "revocations_number": list_number(trust),
+                "revoked": trust.lists.count(trust.domain),
                 "revocations_until": dtn_to_iso(until) if until else None,
                 "federations": {
                     name: {**_agreed(one.terms), "why_not": _why_not(trust, name, now_ms)}
@@ -297,7 +298,8 @@ def list_(
         return
     say(
         f"domain {trust.domain}; its revocation list {list_number(trust)} is believed until "
-        f"{dtn_to_iso(until)[:16]}Z"
+        f"{dtn_to_iso(until)[:16]}Z; {trust.lists.count(trust.domain)} revoked, of at most "
+        f"{REVOCATIONS_MAX}"
     )
     say(f"ids of its nodes: {trust.names.own or 'any that no other domain has (no name space)'}")
     told = [f"for {what} in {place}" for what, place in keys.items()]
