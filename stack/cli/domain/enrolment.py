@@ -317,9 +317,7 @@ def approve(
     what = f"{asked.node}, under {', '.join(laws) or 'no jurisdiction'}"
     what += f", as {', '.join(roles)}" if roles else ""
     note(f"{what}; its key is {asked.fingerprint}")
-    trust = authority.trust()
-    _check_request(trust, asked, laws, roles)
-    tell_older(trust, out, out.parent, Path(request).parent)
+    _check_request(authority.trust(), asked, laws, roles, out, Path(request).parent)
     check_answer(out, asked.node)
     if dry_run:
         answer({"dry_run": True, "node": str(asked.node)}, as_json, "would be approved")
@@ -353,9 +351,11 @@ def approve(
     )
 
 
-def _check_request(trust: Trust, asked: NodeRequest, laws: list[str], roles: list[str]) -> None:
+def _check_request(
+    trust: Trust, asked: NodeRequest, laws: list[str], roles: list[str], out: Path, beside: Path
+) -> None:
     """See to it that a request can be approved; and that who approves it knows whose place it
-    takes."""
+    takes, and whether files at hand are newer than what is known."""
     from stack.adapters.clock import SystemClock
     from stack.identity.certificate import key_fingerprint, read_node
     from stack.identity.naming import check_clock, check_may_give
@@ -365,6 +365,7 @@ def _check_request(trust: Trust, asked: NodeRequest, laws: list[str], roles: lis
     check_names("", laws, roles)
     check_clock(trust, now_ms)
     check_may_give(trust, asked.node, now_ms)
+    tell_older(trust, out, out.parent, beside)
     known = trust.certificate_of(asked.node)
     if known is not None and (key := read_node(known).public_key) != asked.public_key:
         note(f"{asked.node} has a certificate for another key so far, {key_fingerprint(key)}")
