@@ -23,7 +23,7 @@ from interop.strategies.rules import WireRule, nearly
 from interop.strategies.violation import Nearly, Violation
 from stack.audit.event import ACTS_MAX, TEXT_BYTES_MAX, encode_event
 from stack.audit.merkle import PATH_MAX, SIZE_MAX, MerkleTree
-from stack.audit.note import SIGNATURES_MAX, LogCheckpoint, NoteKey, NoteSigner, SignedNote
+from stack.audit.note import LINES_MAX, LogCheckpoint, NoteKey, NoteSigner, SignedNote
 from stack.audit.receipt import INCLUSION, RFC9162_SHA256, VDP, VDS, log_key
 from stack.cose import SigningKey, sign1
 from stack.cose.values import Label, Value, encode
@@ -133,7 +133,7 @@ def _changed(choose: Choices, note: SignedNote) -> bytes:
 
 
 def _many(choose: Choices, note: SignedNote) -> bytes:
-    return SignedNote(note.text, note.signatures[:1] * (SIGNATURES_MAX + 1)).encode()
+    return SignedNote(note.text, note.signatures[:1] * (LINES_MAX + 1)).encode()
 
 
 def _without_signatures(choose: Choices, note: SignedNote) -> bytes:
