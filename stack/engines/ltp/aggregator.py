@@ -12,6 +12,10 @@ from stack.core.train import Buffer
 from stack.wire.ltp import CLIENT_BP, CLIENT_SDA
 from stack.wire.sdnv import decode_sdnv, encode_sdnv
 
+UNITS_MAX = 512
+"""Units of one block: with so many what a block costs is little beside what they cost, and the
+first of them waits for the last, at either end."""
+
 _CAPSULE_HEAD = encode_sdnv(CLIENT_BP)
 
 
@@ -47,7 +51,7 @@ class Aggregator:
 
     def add(self, sdu: Buffer, ref: int, now: int, block_bytes: int) -> list[Block]:
         """Take one unit; the blocks that are full now, in order, of up to `block_bytes` unless a
-        unit alone is larger."""
+        unit alone is larger, and of `UNITS_MAX` units."""
         size = len(sdu) + len(_CAPSULE_HEAD)
         full = []
         if self._refs and self._bytes + size > block_bytes:
@@ -60,6 +64,8 @@ class Aggregator:
         self._parts += (_CAPSULE_HEAD, sdu)
         self._refs.append(ref)
         self._bytes += size
+        if len(self._refs) == UNITS_MAX:
+            full.append(self.flush())
         return full
 
     def flush(self) -> Block:

@@ -47,13 +47,13 @@ class LtpConfig:
     """Most octets of one train.  One UDP segmentation offload call carries 65,000 octets and 64
     datagrams; the rest is left to FEC payload ids."""
 
-    block_bytes: Annotated[int, Meta(ge=1, le=1 << 34)] = 528 * 1024
-    """Service data units are aggregated into blocks of up to this size (CCSDS 734.1-B-1 service
-    data aggregation), down to half of it on a link with a rate where more would take longer than
-    `queue_ns`; a larger unit has a block of its own.  A block costs both ends together some 0.3 ms,
-    whatever is in it: with units of 64 KiB a unit takes 430 µs at 264 KiB, 345 at 528 and 335 at
-    800 (`tests/benchmarks/bench_pair.py`).  There is room for the heads of two units of 256 KiB,
-    which files have."""
+    block_bytes: Annotated[int, Meta(ge=1, le=1 << 34)] = 1056 * 1024
+    """Service data units are aggregated into blocks of up to this size and 512 units (CCSDS
+    734.1-B-1 service data aggregation), down to a quarter of it on a link with a rate where more
+    would take longer than `queue_ns`; a larger unit has a block of its own.  A block costs both
+    ends together some 0.3 ms, whatever is in it: a unit of 64 KiB takes 9 % less than in blocks of
+    half this size (`tests/benchmarks/bench_pair.py`).  There is room for the heads of four units of
+    256 KiB, which files have."""
 
     block_bytes_max: Annotated[int, Meta(ge=1, le=1 << 34)] = BUNDLE_BYTES_MAX + 65_536
     """Largest block taken from the peer or the client.  Offsets beyond it are a violation."""
@@ -82,16 +82,17 @@ class LtpConfig:
 
     queue_ns: Annotated[int, Meta(ge=MILLISECOND, le=DAY_NS)] = SECOND
     """On a link with a rate no more is taken ahead of what has left than it carries in this time,
-    though always a block of half `block_bytes`: what is urgent waits behind that.  What was sent
-    and is not acknowledged does not count.  A link without a rate takes twice its window ahead.
-    Too small: blocks begin before they are full."""
+    though always a block of a quarter of `block_bytes`: what is urgent waits behind that.  What was
+    sent and is not acknowledged does not count.  A link without a rate takes twice its window
+    ahead.  Too small: blocks begin before they are full."""
 
     import_bytes_max: Annotated[int, Meta(ge=0, le=10**12)] = 256 * 1024 * 1024
     """Buffers of unfinished incoming blocks; segments beyond it are dropped and sent again."""
 
     window_bytes: Annotated[int, Meta(ge=4 * SEGMENT_BYTES_MIN, le=10**12)] = 2 * 1024 * 1024
-    """Red octets on their way and not acknowledged, on a link without a rate: the receiver's
-    socket buffer is the only queue there.  With an untuned buffer of 208 KiB everything above
+    """Red octets on their way and not acknowledged, on a link without a rate, up to twice as many
+    where blocks are so large that four of them are more: the receiver's socket buffer is the only
+    queue there.  With an untuned buffer of 208 KiB everything above
     256 KiB loses a tenth of its segments and more.  A link with a rate is paced instead, and this
     does not apply."""
 

@@ -82,12 +82,12 @@ class ExportTable:
 
     @property
     def block_bytes(self) -> int:
-        """Octets to which units are put together: on a link with a rate down to half of what a
-        block may have, as what is urgent waits behind it."""
+        """Octets to which units are put together: on a link with a rate down to a quarter of what
+        a block may have, as what is urgent waits behind it."""
         config, bucket = self._link.config, self._link.bucket
         most = config.block_bytes
         if bucket.paced:
-            most = min(most, max((most + 1) // 2, bucket.carries(config.queue_ns)))
+            most = min(most, max(-(-most // 4), bucket.carries(config.queue_ns)))
         return most
 
     @property
@@ -124,6 +124,7 @@ class ExportTable:
         self.sessions[session.id] = session
         self.sending.append(session)
         self.unsent += session.length - session.held  # what aggregation has added
+        self.window.begun(session.length)
         self._link.counters["export_sessions"] += 1
         key = TimerKey(TimerKind.EXPORT_LIFETIME, session.id)
         self._link.timers.arm(key, now, self._link.config.session_lifetime_ns)

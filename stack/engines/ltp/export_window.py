@@ -11,6 +11,10 @@ GAIN: Final = 1.25
 """A window of twice the octets stays if that many times as much is acknowledged in the same time.
 Less may be chance, or something else is slow."""
 
+BLOCKS: Final = 4
+"""Blocks that a window has room for, up to twice the least: while the peer takes one in whole,
+and commits another, the next ones are on their way."""
+
 HOLD_MAX: Final = 256
 """Measurements between two attempts at most; after each vain one, or a loss, twice as many."""
 
@@ -25,13 +29,29 @@ class ExportWindow:
     not, and as soon as something is lost.
     """
 
-    __slots__ = ("_counted", "_hold", "_least", "_most", "_rate", "_since", "_wait", "octets")
+    __slots__ = (
+        "_counted",
+        "_fits",
+        "_hold",
+        "_least",
+        "_most",
+        "_rate",
+        "_since",
+        "_small",
+        "_wait",
+        "octets",
+    )
 
     def __init__(self, least: int, most: int) -> None:
         self.octets = least
         """How much it is now: `least` or more, up to `most`."""
 
-        self._least = least
+        self._small = self._least = least
+        """The least for blocks of any size, and for those that leave now."""
+
+        self._fits = True
+        """Whether more than the first of these may be had without a trial: nothing was lost."""
+
         self._most = max(least, most)
         self._since = 0
         self._counted = 0
@@ -42,6 +62,13 @@ class ExportWindow:
 
         self._hold = 1
         self._wait = 2
+
+    def begun(self, octets: int) -> None:
+        """A block of so many octets is the next to leave."""
+        before, most = self._least, min(2 * self._small, self._most) if self._fits else 0
+        self._least = max(self._small, min(BLOCKS * octets, most))
+        if self.octets == before or self.octets < self._least:
+            self.octets = self._least
 
     def idle(self, now: int) -> None:
         """More might leave, and there is nothing: what arrives now says nothing of the window."""
@@ -61,16 +88,18 @@ class ExportWindow:
         else:
             self._wait = 2 if self._rate else self._wait
             self._rate = rate if self.octets < self._most else 0.0
+            self._fits = True
             self.octets = min(2 * self.octets, self._most)
 
     def lost(self) -> None:
         """The peer lacks some of what was sent; what was under way together counts once."""
-        if self.octets > self._least and self._counted >= 0:
+        if self.octets > self._small and self._counted >= 0:
+            self._fits = False
             self._give_up()
             self._counted = -self.octets
 
     def _give_up(self) -> None:
-        self.octets = max(self._least, self.octets // 2)
+        self.octets = max(self._small, self.octets // 2)
         self._rate = 0.0
         self._hold = self._wait
         self._wait = min(2 * self._wait, HOLD_MAX)

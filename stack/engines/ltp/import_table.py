@@ -33,8 +33,9 @@ forgotten a session are not near the former ones (`ReportsSeen.elsewhere`)."""
 _CLIENTS = (CLIENT_BP, CLIENT_SDA)
 """The client services that there are here."""
 
-_CAPACITY_HINT_MAX = 512 * 1024
-"""A new block gets as much buffer as the last one needed, up to this."""
+_CAPACITY_HINT_MAX = 1152 * 1024
+"""A new block gets as much buffer as the last one needed, up to this: somewhat more than an
+aggregated block has."""
 
 
 @dataclass(slots=True)

@@ -191,7 +191,7 @@ class Sender:
             return 0
         if paced:
             return config.checkpoint_every
-        half = config.window_bytes // (2 * config.segment_bytes)  # at least 2, see LtpConfig
+        half = self._table.window.octets // (2 * config.segment_bytes)  # at least 2, see LtpConfig
         return min(config.checkpoint_every or half, half)
 
     def _begin(self, now: int) -> bool:

@@ -104,3 +104,35 @@ def test_without_a_larger_bound_it_stays_as_it_is() -> None:
     for step in range(1000):
         window.acknowledged(LEAST, step * MILLISECOND)
         assert window.octets == LEAST
+
+
+def test_four_blocks_have_room_up_to_twice_the_least() -> None:
+    window = ExportWindow(LEAST, MOST)
+    for block, octets in ((100_000, 1), (300_000, 1.2), (490_000, 1.96), (10**9, 2), (9, 1)):
+        window.begun(block)
+        assert window.octets == max(LEAST, octets * LEAST)
+    for most in (0, LEAST, LEAST + 7):
+        window = ExportWindow(LEAST, most)
+        window.begun(10**9)
+        assert window.octets == max(LEAST, most)
+
+
+def test_a_window_that_grew_does_not_hang_on_the_blocks() -> None:
+    window = ExportWindow(LEAST, MOST)
+    now = 0
+    while window.octets < 8 * LEAST:
+        now += MILLISECOND
+        window.acknowledged(window.octets, now)
+    window.begun(10**9)
+    assert window.octets == 8 * LEAST
+    window.begun(9)
+    assert window.octets == 8 * LEAST
+
+
+def test_where_more_than_the_least_is_lost_large_blocks_have_no_more_until_a_trial() -> None:
+    peer = Peer(delay_ns=0, rate=1.0, buffer=LEAST)
+    for _ in range(4000):
+        peer.window.begun(10**9)
+        peer.turn()
+        assert peer.window.octets <= 2 * LEAST
+    assert 0 < peer.losses <= 24

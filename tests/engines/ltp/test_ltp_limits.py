@@ -114,17 +114,17 @@ def test_what_is_taken_ahead() -> None:
     assert 0 < left < 8000
     assert lone.engine.room() == 7000 + left - 2  # two heads of capsules have been put before them
     lone.link(rate_bps=800)
-    assert lone.engine.room() == max(0, 5000 - 8000 + left - 2), "half a block"
+    assert lone.engine.room() == max(0, 2500 - 8000 + left - 2), "a quarter of a block"
     lone.link()
     assert lone.engine.room() == 2 * lone.config.window_bytes - 8002 + left
 
 
 @pytest.mark.parametrize(
     ("rate_bps", "units"),
-    [(800, 4), (8 * 4000, 5), (8 * 6000, 7), (8 * 9000, 8), (8 * 20_000, 8), (None, 8)],
+    [(800, 2), (8 * 4000, 5), (8 * 6000, 7), (8 * 9000, 8), (8 * 20_000, 8), (None, 8)],
 )
 def test_a_slow_link_has_smaller_blocks(rate_bps: float | None, units: int) -> None:
-    """Those that it carries in a second, a burst included, but not below the half."""
+    """Those that it carries in a second, a burst included, but not below the quarter."""
     lone = Lone(block_bytes=8100, burst_ns=SECOND // 100)
     lone.link(rate_bps=rate_bps)
     for ref in range(20):

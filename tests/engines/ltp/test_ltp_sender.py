@@ -19,6 +19,7 @@ from stack.engines.ltp import (
     Sent,
     capsule_client,
 )
+from stack.engines.ltp.aggregator import UNITS_MAX
 from stack.engines.ltp.config import DAY_NS
 from stack.engines.ltp.retreat import DELAY_FIRST_NS
 from stack.wire.ltp import (
@@ -108,7 +109,7 @@ def test_a_block_becomes_equal_segments_that_end_in_a_checkpoint(
 
 def test_trains_fit_one_offload_call() -> None:
     lone = Lone()
-    lone.submit(600_000)
+    lone.submit(1_200_000)
     for train in lone.trains():
         assert len(train.data) <= 64_000
         assert train.datagram_count <= 64
@@ -119,7 +120,7 @@ def test_session_and_serial_numbers_are_not_predictable() -> None:
     for seed in (9, 9, 10):
         lone = Lone(seed=seed)
         for ref in range(3):
-            lone.submit(600_000, ref)
+            lone.submit(1_200_000, ref)
         asked = [segment for segment in data_said(lone) if segment.is_checkpoint]
         runs.append([(each.session.number, each.checkpoint_serial) for each in asked])
     # The same entropy gives the same numbers, and nothing else does.
@@ -169,6 +170,16 @@ def test_a_block_is_sent_when_full_and_a_large_unit_has_its_own() -> None:
         blocks.setdefault(segment.session.number, []).append(segment)
     sizes = [(len(block_of(each)), each[0].client_service) for each in blocks.values()]
     assert sizes == [(802, 2), (400, 1), (5000, 1), (10, 1)]
+
+
+def test_a_block_has_512_units_at_most() -> None:
+    lone = Lone()
+    for ref in range(UNITS_MAX + 3):
+        lone.submit(10, ref)
+    first = data_said(lone)
+    lone.wait(2 * MILLISECOND)
+    blocks = [block_of(first), block_of(data_said(lone))]
+    assert [len(block) for block in blocks] == [11 * UNITS_MAX, 33]
 
 
 def test_an_idle_link_sends_at_once_and_a_busy_one_lets_units_gather() -> None:
@@ -560,7 +571,7 @@ def test_a_very_slow_link_still_sends_whole_segments() -> None:
 
 
 def test_an_unpaced_link_has_a_window_that_reports_open() -> None:
-    lone = Lone(window_bytes=100_000)
+    lone = Lone(window_bytes=100_000, window_bytes_max=0)
     lone.submit(1_000_000)
     first = data_said(lone)
     sent = sum(len(segment.data) for segment in first)
@@ -675,7 +686,7 @@ def test_what_no_session_has_begun_is_given_up_without_a_word() -> None:
     lone = Lone(export_sessions_max=1)
     lone.submit(3000)
     session = data_said(lone)[0].session
-    for ref, size in ((2, 600_000), (3, 500), (4, 500), (5, 600_000), (6, 500)):
+    for ref, size in ((2, 1_200_000), (3, 500), (4, 500), (5, 1_200_000), (6, 500)):
         lone.submit(size, ref)
     lone.engine.cancel([2, 3, 6])
     lone.engine.cancel([5])
@@ -694,7 +705,7 @@ def test_what_is_under_way_can_be_taken_back() -> None:
     assert not lone.engine.asking
     blocks = []
     for ref in (1, 2):
-        lone.submit(600_000, ref)
+        lone.submit(1_200_000, ref)
         blocks.append(data_said(lone))
     sessions = [segments[0].session for segments in blocks]
     lone.submit(3000, 3)
