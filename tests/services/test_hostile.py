@@ -131,7 +131,7 @@ def test_symbolic_links_in_the_directory_are_not_followed(tmp_path: Path) -> Non
 
 def test_half_objects_stay_within_the_quota(tmp_path: Path) -> None:
     """A peer that begins objects and never ends them gets no more than its share."""
-    config = replace(SMALL, objects_max=5, quota_bytes=100_000, spans_max=8)
+    config = replace(SMALL, objects_max=9, quota_bytes=100_000, spans_max=8)
 
     async def main() -> None:
         net = FakeNet()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
 from stack.core.bounds import Count, DayS, Octets, OctetsOrNone, Wait, YearsMs
 from stack.core.checks import check, check_bounds, check_one_of
 from stack.services.files.messages import CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, OBJECT_BYTES_MAX
+
+OBJECTS_MAX: Final = "services.files.objects_max"
+"""What who has to wait is to look at."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,14 +32,16 @@ class FilesConfig:
     object_bytes_max: Annotated[int, Meta(ge=1, le=OBJECT_BYTES_MAX)] = 64 * 1024**3
     """Largest object taken from a peer."""
 
-    quota_bytes: Octets = 256 * 1024**3
-    """Most octets of unfinished objects, counted at their full size."""
+    quota_bytes: Octets = 512 * 1024**3
+    """Most octets of unfinished objects, counted at their full size.  One node may have half of
+    what others leave, so no object may be larger than half of it."""
 
     disk_reserve_bytes: OctetsOrNone = 64 * 1024**2
     """Free space left to others on the file system: new objects wait when it would be used."""
 
-    objects_max: Count = 20_000
-    """Most objects under way, each way; and most finished inbound ones not yet handled."""
+    objects_max: Count = 40_000
+    """Most objects under way, each way; inbound ones count until they are handled.  Those from one
+    node, or to one, may be half of what others leave."""
 
     spans_max: Count = 4096
     """Most pieces that the received part of an object may be in.  Bounds the durable record (some

@@ -17,6 +17,7 @@ from stack.services.batch import Batch
 from stack.services.files.messages import Offer
 from stack.services.files.state import SPACE_INBOX, Received
 from stack.services.policies import readable
+from stack.services.shares import PeerShares
 
 Place = Callable[[Eid, Offer], str | None]
 """`place(source, offer)`: the relative path under the service's directory at which to put an
@@ -40,10 +41,12 @@ class Inbox:
     your own transaction.
     """
 
-    def __init__(self, port: AppPort, prefix: str, place: Place) -> None:
+    def __init__(self, port: AppPort, prefix: str, place: Place, shares: PeerShares) -> None:
+        """`shares`: what counts for its source until it is handled."""
         self.prefix = prefix
         self.place = place
         self._port = port
+        self._shares = shares
         self._waiting: deque[Received] = deque()
         self._held: dict[tuple[Eid, bytes], Received] = {}
         self._arrived = asyncio.Event()
@@ -54,6 +57,7 @@ class Inbox:
         """Called by the file service when an object has arrived."""
         self._held[received.source.node, received.object_id] = received
         self._waiting.append(received)
+        self._shares.add(received.source, received.key)
         self._arrived.set()
 
     async def receive(self) -> Received:
@@ -77,12 +81,14 @@ class Inbox:
     def taken(self, received: Received) -> Write:
         """The write which makes the object handled; commit it with what handling it caused."""
         self._held.pop((received.source.node, received.object_id), None)
+        self._shares.remove(received.source, received.key)
         return Write(SPACE_INBOX, received.key, None)
 
     def drop(self, received: Received, batch: Batch) -> None:
         """It has gone before anybody has handled it."""
         waiting = self._held.pop((received.source.node, received.object_id), None)
         if waiting is not None:
+            self._shares.remove(waiting.source, waiting.key)
             batch.write(SPACE_INBOX, waiting.key, None)
             if waiting in self._waiting:
                 self._waiting.remove(waiting)

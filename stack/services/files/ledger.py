@@ -101,7 +101,7 @@ class Ledger:
         obj.started_ns = self._port.now()
         self._objects[obj.key] = obj
         if obj.state is InState.RECEIVING:
-            self._policy.open(obj.size)
+            self._policy.open(obj)
             self.timers.arm_at(("end", obj.key), obj.expires_ms)
         else:
             self._retire(obj)
@@ -134,7 +134,7 @@ class Ledger:
             return False
         if not obj.step(step, text[: messages.TEXT_CHARS_MAX]):
             return False
-        self._policy.close(obj.size)
+        self._policy.close(obj)
         self.keep(obj, batch)
         for kind in ("end", "settle"):
             self.timers.cancel((kind, obj.key))

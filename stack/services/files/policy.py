@@ -7,8 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from stack.core.eid import Eid
-from stack.services.files.config import FilesConfig
+from stack.services.files.config import OBJECTS_MAX, FilesConfig
 from stack.services.files.messages import Offer, Outcome
+from stack.services.files.state import InObject
+from stack.services.files.steps import InState
+from stack.services.shares import PeerShares, half
 
 Accepts = Callable[[Eid, Offer], bool]
 """`accepts(source, offer)`: whether an offered object may come to rest here.  The place for rules
@@ -29,17 +32,17 @@ class Verdict:
 
 
 class Policy:
-    """Limits of `FilesConfig`, the operator's rule, and the count of what is under way."""
+    """Limits of `FilesConfig`, the operator's rule, and whose is how much that is under way."""
 
-    def __init__(
-        self, config: FilesConfig, root: str, accepts: Accepts, unhandled: Callable[[], int]
-    ) -> None:
+    def __init__(self, config: FilesConfig, root: str, accepts: Accepts) -> None:
         self._config = config
         self._root = root
         self._accepts = accepts
-        self._unhandled = unhandled
-        self.objects = 0
-        self.bytes = 0
+        self.objects = PeerShares(OBJECTS_MAX, config.objects_max)
+        """From their beginning until they are handled."""
+
+        self.octets = PeerShares("services.files.quota_bytes", config.quota_bytes)
+        """Of those that are not whole yet, counted at their full size."""
 
     def judge(self, source: Eid, offer: Offer) -> Verdict | None:
         """Why this object is not taken, or None."""
@@ -50,15 +53,17 @@ class Policy:
             return Verdict(Outcome.REFUSED, "refused by policy")
         return None
 
-    def room(self, size: int) -> Verdict | None:
+    def room(self, source: Eid, size: int) -> Verdict | None:
         """Why an object of `size` octets must wait (or cannot come at all), or None."""
         config = self._config
-        if size > min(config.object_bytes_max, config.quota_bytes):
-            return Verdict(Outcome.REFUSED, "larger than is taken here")
-        if self.objects >= config.objects_max or self._unhandled() >= config.objects_max:
-            return Verdict(Outcome.BUSY, "too many objects under way")
-        if self.bytes + size > config.quota_bytes:
-            return Verdict(Outcome.BUSY, "quota of unfinished objects is used up")
+        limit = min(config.object_bytes_max, half(config.quota_bytes))
+        if size > limit:
+            words = "services.files.object_bytes_max, or half of quota_bytes"
+            return Verdict(Outcome.REFUSED, f"larger than {limit} octets ({words})")
+        if why := self.objects.refusal(source):
+            return Verdict(Outcome.BUSY, f"objects: {why}")
+        if why := self.octets.refusal(source, size):
+            return Verdict(Outcome.BUSY, f"octets: {why}")
         try:
             disk = os.statvfs(self._root)
         except OSError as error:
@@ -67,12 +72,13 @@ class Policy:
             return Verdict(Outcome.BUSY, "the disk is full")
         return None
 
-    def open(self, size: int) -> None:
+    def open(self, obj: InObject) -> None:
         """An object has begun."""
-        self.objects += 1
-        self.bytes += size
+        self.objects.add(obj.source, obj.key)
+        self.octets.add(obj.source, obj.key, obj.size)
 
-    def close(self, size: int) -> None:
-        """An object has ended."""
-        self.objects -= 1
-        self.bytes -= size
+    def close(self, obj: InObject) -> None:
+        """An object has ended.  What is received counts until an application has handled it."""
+        self.octets.remove(obj.source, obj.key)
+        if obj.state is not InState.RECEIVED:
+            self.objects.remove(obj.source, obj.key)

@@ -223,10 +223,11 @@ class FileReceiver:
         """A new object; or None, and a receipt if it was offered, when there is no room for it."""
         source = delivery.id.source
         size, chunk_bytes = shape
-        refused = self._policy.room(size)
         if source.is_null:
             return None  # nobody to ask for what is missing
+        refused = self._policy.room(source, size)
         if refused is not None:
+            self._port.trace("files.full", {"source": str(source), "why": refused.text})
             if offer is not None:
                 self._ledger.refuse(delivery, object_id, refused, batch)
             return None

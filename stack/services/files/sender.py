@@ -21,7 +21,7 @@ from stack.core.train import Buffer
 from stack.ports.application import AppPort, Delivery, Outgoing
 from stack.services.batch import Batch, each_due, transaction
 from stack.services.files import messages
-from stack.services.files.config import FilesConfig
+from stack.services.files.config import OBJECTS_MAX, FilesConfig
 from stack.services.files.messages import Cancel, Outcome, Receipt, Repair
 from stack.services.files.outlook import Outlook
 from stack.services.files.source import SPEC_KEY, Prepared, SourceChanged, read_chunks
@@ -29,6 +29,7 @@ from stack.services.files.state import SPACE_OUT, FileEvent, OutObject, OutSpec,
 from stack.services.files.steps import OUT_OPEN, OutState, OutStep
 from stack.services.names import FILES, service_of
 from stack.services.policies import about
+from stack.services.shares import PeerShares
 from stack.services.waiting import RETRY_FIRST_S, RETRY_MOST_S, NamedTimers
 
 _PROGRESS: Final = "prog/"
@@ -98,16 +99,17 @@ class FileSender:
         self._timers = NamedTimers(port)
         self._closed: dict[bytes, asyncio.Event] = {}
         self._over: dict[str, None] = {}  # keys, in the order in which they ended
-        self._open = 0
+        self._shares = PeerShares(OBJECTS_MAX, config.objects_max)
         self._admitted = 0
         for obj in stored(port):
             self._admit(obj)
 
     # -- what applications call
 
-    def admissible(self, count: int = 1) -> bool:
-        """Whether `count` more objects may be under way."""
-        return self._open + count <= self._config.objects_max
+    def refusal(self, destination: Eid, count: int = 1) -> str:
+        """Why `count` more objects may not be under way to a node now, or nothing.  Of results of
+        jobs that is who asked for them, so that others' do not wait for one who is not there."""
+        return self._shares.refusal(destination, count)
 
     def start(self, prepared: Prepared) -> None:
         """Begin to send an object whose writes have been committed."""
@@ -245,7 +247,7 @@ class FileSender:
         if obj.state not in OUT_OPEN:
             self._retire(key)
             return
-        self._open += 1
+        self._shares.add(obj.spec.destination, key)
         self._timers.arm_at(("end", key), obj.spec.expires_ms)
         if obj.state is OutState.SENDING:
             self._make_ready(obj)
@@ -330,8 +332,8 @@ class FileSender:
         if not obj.step(step, text[: messages.TEXT_CHARS_MAX]):
             return False
         self._keep(obj, batch)
-        self._open -= 1
         key = obj.spec.key
+        self._shares.remove(obj.spec.destination, key)
         self._timers.cancel(("nudge", key))
         self._timers.cancel(("end", key))
         self._retire(key)

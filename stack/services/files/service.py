@@ -83,11 +83,11 @@ class FilesService:
         make_folder(Path(self._root))
         self._lock = asyncio.Lock()
         self._listeners = [on_event]
-        self.inbox = Inbox(port, "", place_by_name)
+        self._policy = policy = Policy(self._config, self._root, accepts)
+        self.inbox = Inbox(port, "", place_by_name, policy.objects)
         """Objects that no other inbox asked for."""
 
         self._inboxes = [self.inbox]
-        policy = Policy(self._config, self._root, accepts, self._unhandled)
         self._partials = PartialFiles(self._root)
         places = (self._root, self._choose_inbox)
         self._ledger = Ledger(port, self._config, policy, self._partials, self._emit, *places)
@@ -174,8 +174,8 @@ class FilesService:
         path = path_of("path", path)
         destination = eid_of("destination", destination)
         found = _named(path, path.name if name is None else name, self._config.folder_files_max)
-        if not self._sender.admissible(len(found)):
-            raise LocalError(f"more than {self._config.objects_max} objects would be under way")
+        if why := self._sender.refusal(destination, len(found)):
+            raise LocalError(f"{len(found)} more objects: {why}")
         prepared = [
             await self.prepare(
                 file,
@@ -211,8 +211,8 @@ class FilesService:
         `SecurityError`."""
         path = path_of("path", path)
         destination = eid_of("destination", destination)
-        if not self._sender.admissible():
-            raise LocalError(f"{self._config.objects_max} objects are under way already")
+        if why := self._sender.refusal(destination):
+            raise LocalError(f"one more object: {why}")
         lifetime_ms = self._config.lifetime_ms if lifetime_ms is None else lifetime_ms
         chunk_bytes = self._config.chunk_bytes if chunk_bytes is None else chunk_bytes
         check_number("chunk_bytes", chunk_bytes, messages.CHUNK_BYTES_MIN, self._config.batch_bytes)
@@ -273,7 +273,7 @@ class FilesService:
         the service runs.  Raises `LocalError` later, or when the prefix is taken."""
         if self._started or any(inbox.prefix == prefix for inbox in self._inboxes):
             raise LocalError(f"inbox {prefix!r} is taken, or the service runs already")
-        inbox = Inbox(self._port, prefix, place)
+        inbox = Inbox(self._port, prefix, place, self._policy.objects)
         self._inboxes.append(inbox)
         return inbox
 
@@ -345,9 +345,6 @@ class FilesService:
     def _choose_inbox(self, tag: str) -> Inbox:
         fitting = (inbox for inbox in self._inboxes if tag.startswith(inbox.prefix))
         return max(fitting, key=lambda inbox: len(inbox.prefix))
-
-    def _unhandled(self) -> int:
-        return sum(map(len, self._inboxes))
 
     def _emit(self, event: FileEvent) -> None:
         for listener in self._listeners:

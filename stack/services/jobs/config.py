@@ -19,8 +19,9 @@ class JobsConfig:
     concurrency: Count = 1
     """Jobs that run at a time: a satellite's power seldom allows more."""
 
-    jobs_max: Count = 1000
-    """Most jobs not yet over.  A request beyond that is left to the client to repeat."""
+    jobs_max: Count = 2000
+    """Most jobs not yet over; the jobs of one node may be half of what others leave.  A request
+    beyond that is left to the client to repeat."""
 
     records_max: Count = 10_000
     """Most jobs remembered, those that are over included."""

@@ -172,11 +172,11 @@ class JobServer:
     def _begin(
         self, delivery: Delivery, job_id: bytes, request: JobRequest | None
     ) -> ServerJob | None:
-        if not self._table.room():
-            # Without an answer the client repeats the request, when there may be room.
-            self._port.trace("jobs.full", {"client": str(delivery.id.source)})
-            return None
         source = delivery.id.source
+        if why := self._table.refusal(source):
+            # Without an answer the client repeats the request, when there may be room.
+            self._port.trace("jobs.full", {"client": str(source), "why": why})
+            return None
         key = job_key(source, job_id)
         now_ms = self._port.dtn_ms()
         ends_ms = until(delivery.policy, delivery.expires_ms)

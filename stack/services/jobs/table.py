@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from stack.core.eid import Eid
 from stack.ports.application import AppPort, Outgoing
 from stack.services.batch import Batch, records
 from stack.services.ended import Ended
@@ -14,6 +15,7 @@ from stack.services.jobs.messages import JobReport, JobState
 from stack.services.jobs.state import SPACE_SERVER, JobStep, ServerJob
 from stack.services.names import JOBS, service_of
 from stack.services.policies import about, readable
+from stack.services.shares import PeerShares
 from stack.services.waiting import NamedTimers
 
 REPORT_PRIORITY: Final = 2
@@ -49,9 +51,10 @@ class JobTable:
         self._forgotten = forgotten
         self._service = service_of(port.node_id, JOBS)
         self._jobs: dict[str, ServerJob] = {}
-        self._open = 0
+        self._shares = PeerShares("services.jobs.jobs_max", config.jobs_max)
         self._closed = Ended()
-        self._queue: list[tuple[int, int, str]] = []
+        self._queues: dict[Eid, list[tuple[int, int, str]]] = {}
+        """What waits, by the client's node; the one whose turn it is comes first."""
 
     def load(self) -> None:
         """Take up the durable records."""
@@ -65,9 +68,9 @@ class JobTable:
     def __iter__(self) -> Iterator[ServerJob]:
         return iter(list(self._jobs.values()))
 
-    def room(self) -> bool:
-        """Whether one more job may come."""
-        return self._open < self._config.jobs_max
+    def refusal(self, client: Eid) -> str:
+        """Why a job of this client may not begin now, or nothing."""
+        return self._shares.refusal(client)
 
     def admit(self, job: ServerJob) -> None:
         """Begin to track a job."""
@@ -76,7 +79,7 @@ class JobTable:
         if job.state.final:
             self._retire(job)
         else:
-            self._open += 1
+            self._shares.add(job.client, job.key)
             self.timers.arm_at(("end", job.key), job.expires_ms)
             if job.state is JobState.QUEUED:
                 self._enqueue(job)
@@ -88,12 +91,16 @@ class JobTable:
             self.timers.arm_at(("end", job.key), expires_ms)
 
     def next_queued(self) -> ServerJob | None:
-        """The most urgent job that waits for its turn; then the oldest."""
-        while self._queue:
-            job = self._jobs.get(self._queue[0][2])
-            if job is not None and job.state is JobState.QUEUED:
-                return job
-            heapq.heappop(self._queue)
+        """The job to run next.  Nodes take turns, since a run may take a day and what is urgent is
+        the client's word; of one node the most urgent job goes first, then the oldest."""
+        for node in list(self._queues):
+            queue = self._queues.pop(node)
+            while queue:
+                job = self._jobs.get(queue[0][2])
+                if job is not None and job.state is JobState.QUEUED:
+                    self._queues[node] = queue  # behind the others
+                    return job
+                heapq.heappop(queue)
         return None
 
     def step(self, job: ServerJob, step: JobStep, batch: Batch, text: str = "") -> bool:
@@ -104,7 +111,7 @@ class JobTable:
             self._enqueue(job)
         if job.state.final:
             job.finished_ms = self._port.dtn_ms()
-            self._open -= 1
+            self._shares.remove(job.client, job.key)
             self.timers.cancel(("end", job.key))
             self._retire(job)
             self._ended(job, batch)
@@ -167,7 +174,8 @@ class JobTable:
 
     def _enqueue(self, job: ServerJob) -> None:
         priority = 0 if job.request is None else job.request.priority
-        heapq.heappush(self._queue, (-priority, job.arrived_ms, job.key))
+        queue = self._queues.setdefault(job.client.node, [])
+        heapq.heappush(queue, (-priority, job.arrived_ms, job.key))
 
     def _retire(self, job: ServerJob) -> None:
         over_ms = max(job.expires_ms, self._port.dtn_ms()) + self._config.retain_ms
