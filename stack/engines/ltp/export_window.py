@@ -1,4 +1,4 @@
-"""How much may be under way on a link without a rate: more, as long as that brings more."""
+"""How much may be under way on a link without a rate: more, or less, while that brings more."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ EPOCH: Final = 4
 """So many windows of acknowledged octets are one measurement: several commits of the peer."""
 
 GAIN: Final = 1.25
-"""A window of twice the octets stays if that many times as much is acknowledged in the same time.
-Less may be chance, or something else is slow."""
+"""Another window stays if that many times as much is acknowledged in the same time.  Less may be
+chance, or something else is slow."""
 
 BLOCKS: Final = 4
-"""Blocks that a window has room for, up to twice the least: while the peer takes one in whole,
-and commits another, the next ones are on their way."""
+"""Blocks that a window has room for, up to twice the usual: while the peer takes one in whole, and
+commits another, the next ones are on their way."""
+
+LESS: Final = 4
+"""That part of a window is tried where a part of what is sent is lost: half of one that is far too
+large is lost just as well."""
+
+FLOOR: Final = 65_536
+"""Octets of the least window: datagrams enough for one system call."""
 
 HOLD_MAX: Final = 256
 """Measurements between two attempts at most; after each vain one, or a loss, twice as many."""
@@ -26,49 +33,58 @@ class ExportWindow:
     within a millisecond lets one idle that needs ten.  But what the peer has not read yet is in a
     socket buffer, and more than that holds is lost.  The sender knows neither.  So where only the
     window holds it up, it tries a larger one: kept if more arrives in the same time, given up if
-    not, and as soon as something is lost.
+    not, and as soon as something is lost.  Where the usual one loses, it tries a smaller one: that
+    brings more where a buffer is too small, and less where the link is noisy.
     """
 
     __slots__ = (
+        "_ample",
+        "_back",
         "_counted",
-        "_fits",
         "_hold",
-        "_least",
+        "_lossy",
         "_most",
-        "_rate",
+        "_roomy",
         "_since",
-        "_small",
+        "_usual",
         "_wait",
+        "_wanted",
         "octets",
     )
 
-    def __init__(self, least: int, most: int) -> None:
-        self.octets = least
-        """How much it is now: `least` or more, up to `most`."""
+    def __init__(self, usual: int, most: int) -> None:
+        self.octets = usual
+        """How much it is now, up to `most`."""
 
-        self._small = self._least = least
-        """The least for blocks of any size, and for those that leave now."""
+        self._usual = self._ample = usual
+        """What it is unless something else was found to be better: for small blocks, and for
+        those that leave now."""
 
-        self._fits = True
-        """Whether more than the first of these may be had without a trial: nothing was lost."""
-
-        self._most = max(least, most)
+        self._most = max(usual, most)
         self._since = 0
         self._counted = 0
         """Octets acknowledged since then; below 0 while what was lost is still under way."""
 
-        self._rate = 0.0
-        """While twice as much is tried: octets a nanosecond that came before; else 0."""
+        self._lossy = False
+        """Whether something was lost since then."""
+
+        self._wanted = 0.0
+        """While another window is tried: octets a nanosecond that it has to bring; else 0."""
+
+        self._back = usual
+        """What it is after a vain attempt."""
+
+        self._roomy = True
+        """Whether large blocks have more than the usual without an attempt: nothing was lost."""
 
         self._hold = 1
         self._wait = 2
 
     def begun(self, octets: int) -> None:
         """A block of so many octets is the next to leave."""
-        before, most = self._least, min(2 * self._small, self._most) if self._fits else 0
-        self._least = max(self._small, min(BLOCKS * octets, most))
-        if self.octets == before or self.octets < self._least:
-            self.octets = self._least
+        if self._roomy and not self._wanted and self.octets in (self._usual, self._ample):
+            most = min(2 * self._usual, self._most)
+            self.octets = self._ample = max(self._usual, min(BLOCKS * octets, most))
 
     def idle(self, now: int) -> None:
         """More might leave, and there is nothing: what arrives now says nothing of the window."""
@@ -76,30 +92,51 @@ class ExportWindow:
 
     def acknowledged(self, octets: int, now: int) -> None:
         """The peer has so many more, at `now` nanoseconds."""
+        old = self._counted < 0
         self._counted += octets
+        if old and self._counted >= 0:
+            self._since, self._counted = now, 0
         if self._counted < EPOCH * self.octets:
             return
         rate = self._counted / max(1, now - self._since)
+        lossy, self._lossy = self._lossy, False
         self._since, self._counted = now, 0
-        if rate < GAIN * self._rate:
-            self._give_up()
+        if rate < self._wanted:
+            self._give_up(self._back)
         elif self._hold:
             self._hold -= 1
         else:
-            self._wait = 2 if self._rate else self._wait
-            self._rate = rate if self.octets < self._most else 0.0
-            self._fits = True
-            self.octets = min(2 * self.octets, self._most)
+            self._wait = 2 if self._wanted else self._wait
+            self._try(self._less() if lossy else 2 * self.octets, rate)
 
     def lost(self) -> None:
         """The peer lacks some of what was sent; what was under way together counts once."""
-        if self.octets > self._small and self._counted >= 0:
-            self._fits = False
-            self._give_up()
-            self._counted = -self.octets
+        self._lossy = True
+        if self._counted < 0:
+            return
+        if self._wanted and self.octets > self._back:
+            self._give_up(self._back)
+        elif self.octets > self._usual:
+            self._give_up(max(self._usual, self.octets // 2))
+        else:
+            return
+        self._roomy = False
+        self._counted = -self.octets
 
-    def _give_up(self) -> None:
-        self.octets = max(self._small, self.octets // 2)
-        self._rate = 0.0
+    def _less(self) -> int:
+        return max(min(FLOOR, self.octets), self.octets // LESS)
+
+    def _try(self, octets: int, rate: float) -> None:
+        """Have another window, where `rate` has come with this one."""
+        octets = min(octets, self._most)
+        self._roomy = self._roomy or octets > self.octets
+        self._wanted = GAIN * rate if octets != self.octets else 0.0
+        if octets < self.octets:
+            self._counted = -self.octets  # so many are under way, and say nothing of the new one
+        self._back, self.octets = self.octets, octets
+
+    def _give_up(self, octets: int) -> None:
+        self.octets = octets
+        self._wanted = 0.0
         self._hold = self._wait
         self._wait = min(2 * self._wait, HOLD_MAX)

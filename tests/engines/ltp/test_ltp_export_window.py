@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stack.core.clock import MILLISECOND, SECOND
-from stack.engines.ltp.export_window import ExportWindow
+from stack.engines.ltp.export_window import FLOOR, ExportWindow
 from tests.engines.ltp.pair import Pair
 
 LEAST, MOST = 1_000_000, 16_000_000
@@ -129,10 +129,97 @@ def test_a_window_that_grew_does_not_hang_on_the_blocks() -> None:
     assert window.octets == 8 * LEAST
 
 
-def test_where_more_than_the_least_is_lost_large_blocks_have_no_more_until_a_trial() -> None:
+def test_a_window_that_has_grown_to_twice_stays_for_small_blocks() -> None:
+    peer = Peer(delay_ns=10 * MILLISECOND, rate=0.21)
+    for _ in range(200):
+        peer.window.begun(9)
+        peer.turn()
+    assert peer.window.octets == 2 * LEAST
+
+
+def test_where_more_than_the_usual_is_lost_large_blocks_have_no_more_until_an_attempt() -> None:
     peer = Peer(delay_ns=0, rate=1.0, buffer=LEAST)
     for _ in range(4000):
         peer.window.begun(10**9)
         peer.turn()
         assert peer.window.octets <= 2 * LEAST
     assert 0 < peer.losses <= 24
+
+
+class SmallBuffer(Peer):
+    """What does not fit into its buffer is lost and comes again: each window that is sent beyond
+    what fits takes half as long once more.  So it was measured, roughly, between two processes."""
+
+    def turn(self) -> None:
+        octets = self.window.octets
+        beyond = max(0.0, octets / self.buffer - 1)
+        if beyond:
+            self.losses += 1
+            self.window.lost()
+        self.now += int(max(self.delay_ns, octets / self.rate) * (1 + beyond / 2))
+        self.window.acknowledged(octets, self.now)
+
+
+@pytest.mark.parametrize("buffer", [70_000, 130_000, 300_000])
+def test_a_small_buffer_has_a_small_window(buffer: int) -> None:
+    peer = SmallBuffer(delay_ns=10_000, rate=1.0, buffer=buffer)
+    for _ in range(300):
+        peer.window.begun(10**9)
+        peer.turn()
+    assert FLOOR <= peer.window.octets <= buffer
+    lost = peer.losses
+    for _ in range(1000):
+        peer.turn()
+    assert peer.losses - lost < 30, "attempts at more, which become rare"
+    peer.buffer, peer.delay_ns = MOST, 100 * MILLISECOND
+    for _ in range(1200):
+        peer.turn()
+    assert peer.window.octets == MOST, "it comes back where that brings more"
+
+
+def test_a_noisy_link_keeps_its_window() -> None:
+    """Where a part is lost of however much is sent, less under way brings less."""
+    peer = Peer(delay_ns=500 * MILLISECOND, rate=1.0)
+    less = 0
+    for _ in range(2000):
+        peer.window.lost()
+        peer.turn()
+        less += peer.window.octets < LEAST
+    assert 0 < less < 80, "attempts, four turns each, which become rare"
+
+
+def test_a_window_below_the_floor_is_not_raised_by_losses() -> None:
+    window = ExportWindow(5000, MOST)
+    for step in range(100):
+        window.lost()
+        window.acknowledged(5000, step)
+        assert window.octets == 5000
+
+
+def test_what_is_under_way_says_nothing_of_a_smaller_window() -> None:
+    """It takes long, as most of it was lost: the smaller one is measured behind it."""
+    window = ExportWindow(LEAST, 0)
+    now = 0
+    for _ in range(8):
+        now += SECOND
+        window.lost()
+        window.acknowledged(LEAST, now)
+    assert window.octets == LEAST // 4
+    now += 100 * SECOND
+    window.acknowledged(LEAST, now)
+    assert window.octets == LEAST // 4
+    window.acknowledged(LEAST, now + SECOND // 2)
+    assert window.octets == LEAST // 2, "it was kept, and more than that is tried"
+
+
+def test_an_attempt_is_not_cut_short_by_small_blocks() -> None:
+    window = ExportWindow(LEAST, MOST)
+    window.begun(10**9)
+    window.lost()
+    assert window.octets == LEAST
+    for step in range(1, 100):
+        if window.octets > LEAST:
+            break
+        window.acknowledged(LEAST, step * SECOND)
+    window.begun(9)
+    assert window.octets == 2 * LEAST
