@@ -15,9 +15,10 @@ BLOCKS: Final = 4
 """Blocks that a window has room for, up to twice the usual: while the peer takes one in whole, and
 commits another, the next ones are on their way."""
 
-LESS: Final = 4
-"""That part of a window is tried where a part of what is sent is lost: half of one that is far too
-large is lost just as well."""
+LESS: Final = 16
+"""That part of a window is tried where a part of what is sent is lost: one that is somewhat smaller
+loses nearly as much, and what comes of so small a one is clearly more where a buffer was too small.
+"""
 
 FLOOR: Final = 65_536
 """Octets of the least window: datagrams enough for one system call."""
