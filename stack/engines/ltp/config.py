@@ -93,8 +93,8 @@ class LtpConfig:
     """Red octets on their way and not acknowledged, on a link without a rate, up to twice as many
     where blocks are so large that four of them are more: the receiver's socket buffer is the only
     queue there.  Where that loses a part, as an untuned buffer of 208 KiB does, smaller windows are
-    tried, and kept where they bring more: bundles of 64 KiB come at 0.4 Gbit/s after some
-    seconds, instead of 0.05 to 0.1.  A link with a rate is paced instead, and this does not apply."""
+    tried, and kept where they bring more: bundles of 64 KiB come at 0.4 Gbit/s after some seconds,
+    instead of 0.05 to 0.1.  A link with a rate is paced instead, and this does not apply."""
 
     window_bytes_max: Annotated[int, Meta(ge=0, le=10**12)] = 16 * 1024 * 1024
     """How far that may grow while more arrives for it and nothing is lost: acknowledgements wait
