@@ -146,6 +146,23 @@ TestCrashes.settings = settings(max_examples=12, stateful_step_count=12, deadlin
 
 
 @pytest.mark.parametrize("durable", [True, False])
+def test_what_came_in_another_is_told_with_it_and_only_if_it_is_stored(
+    tmp_path: Path, durable: bool
+) -> None:
+    store: Any = SqliteStore(tmp_path / "store") if durable else MemoryStore(10_000)
+    outer, inner = story(7, Act.RECEIVED, Act.DELETED), story(8, Act.RECEIVED)
+    one = put(1, 200)._replace(event=story(1, Act.STORED), also=(outer, inner))
+    for _ in range(2):  # the second is a duplicate
+        store.commit([one], NOW_MS)
+        assert [event.acts for event in entries(store)] == [
+            int(Act.STORED),
+            int(Act.RECEIVED | Act.DELETED),
+            int(Act.RECEIVED),
+        ]
+    store.close()
+
+
+@pytest.mark.parametrize("durable", [True, False])
 def test_pruning_leaves_the_numbers_as_they_are(tmp_path: Path, durable: bool) -> None:
     store: Any = SqliteStore(tmp_path / "store") if durable else MemoryStore(10_000)
     store.commit([RecordEvent(story(n, Act.REFUSED)) for n in range(10)], NOW_MS)

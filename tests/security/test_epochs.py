@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stack.core.errors import SecurityError
+from stack.policy import DataPolicy
+from stack.policy.label import policy_block
 from stack.security import BpSec, KeyRing, SecurityPolicy, contexts
 from stack.security.epochs import EPOCHS_MAX, Epoch, Epochs, link_keys
 from stack.wire.bundle import Bundle, decode_bundle, encode_bundle
@@ -103,6 +105,20 @@ def test_a_change_of_the_ring_is_seen_at_once_and_leaves_nothing_prepared() -> N
     keys.change([])
     with pytest.raises(SecurityError):
         ours.protect(plain(b"data"))
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_nothing_opens_any_more_with_a_key_that_is_gone(labelled: bool) -> None:
+    """What was derived for a label goes with what it was derived from."""
+    label = policy_block(DataPolicy(audit=True), number=9, crc_type=0)
+    bundle = plain(b"data")
+    bundle = Bundle(bundle.primary, (*[label] * labelled, *bundle.blocks))
+    made = sent(node("dtn://gs1/", 1, now_ms=DAY).protect(bundle))
+    keys = ring("dtn://sat1/", Epochs([epoch(1)]), DAY)
+    theirs = BpSec(keys, bytes, SecurityPolicy())
+    assert theirs.open(made).ok
+    keys.change(Epochs([epoch(2)]).keys(2 * DAY))
+    assert not theirs.open(made).ok
 
 
 def test_a_later_epoch_ends_earlier_ones_in_whatever_order_they_come() -> None:

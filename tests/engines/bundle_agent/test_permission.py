@@ -200,6 +200,36 @@ def test_quarantine_holds_nothing_that_may_not_be_here_nor_for_longer(
         )
 
 
+NOT_HERE = NodeSet.parse("EU | node:dtn://gs1/ | node:dtn://far/")
+
+
+@pytest.mark.parametrize(
+    ("policy", "to", "clear", "kept"),
+    [
+        (replace(FOR_KR, transit=NOT_HERE), HERE, False, True),
+        (replace(FOR_KR, transit=NOT_HERE), FAR, False, False),
+        (replace(FOR_KR, readers=NOT_HERE), FAR, False, True),
+        (FOR_KR, FAR, True, False),
+        (FOR_KR, HERE, True, True),
+        (replace(FOR_KR, audit=True), HERE, True, False),
+    ],
+)
+def test_quarantine_judges_by_where_it_goes(
+    policy: DataPolicy, to: str, clear: bool, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What passes through is not judged as what is read here, nor what is in clear as what is
+    encrypted; and who keeps no log has nothing that asks for a record."""
+    here = desk()
+    monkeypatch.setattr(here.agent._ingress, "judge", lambda *_: 1 // 0)
+    if clear:
+        bundle = with_label(bundle_for(to + "app"), policy_block(policy, number=9, crc_type=0))
+    else:
+        bundle = sealed(policy, to + "app")
+    received = here.agent.receive(encode_bundle(bundle), NOW)
+    assert here.agent.counters["failures"] == 1
+    assert (received.put is not None) == kept
+
+
 def test_two_labels_are_reported_to_nobody() -> None:
     bundle = sealed(report_to=SOURCE + "app")
     second = policy_block(DataPolicy(), number=77, crc_type=2)
@@ -217,7 +247,7 @@ def test_somebody_elses_block_of_that_type_costs_nothing() -> None:
 
 
 def test_every_fragment_carries_the_label() -> None:
-    bundle = sealed(payload=bytes(60))
+    bundle = sealed(replace(FOR_KR, transit=EU), payload=bytes(60))  # to be read here, not passed
     here = desk()
     parts = fragment_bundle(bundle, len(encode_bundle(bundle)) - 3)
     assert len(parts) > 1
