@@ -246,7 +246,8 @@ class MemoryStore(_NoDisk):
                 evicted.append(old[0])
             self._insert(ref, put)
             if put.event is not None:
-                journal.add((put.event, *put.also))
+                journal.add((put.event,))
+            journal.add(put.also)
         self._bound()
         return Committed(refs, evicted)
 

@@ -150,15 +150,24 @@ def test_what_came_in_another_is_told_with_it_and_only_if_it_is_stored(
     tmp_path: Path, durable: bool
 ) -> None:
     store: Any = SqliteStore(tmp_path / "store") if durable else MemoryStore(10_000)
-    outer, inner = story(7, Act.RECEIVED, Act.DELETED), story(8, Act.RECEIVED)
-    one = put(1, 200)._replace(event=story(1, Act.STORED), also=(outer, inner))
-    for _ in range(2):  # the second is a duplicate
-        store.commit([one], NOW_MS)
-        assert [event.acts for event in entries(store)] == [
-            int(Act.STORED),
-            int(Act.RECEIVED | Act.DELETED),
-            int(Act.RECEIVED),
-        ]
+    said, outer, inner = story(1, Act.STORED), story(7, Act.DELETED), story(8, Act.RECEIVED)
+    told: list[int] = []
+    for number, event in enumerate((said, None)):
+        one = put(number, 200)._replace(event=event, also=(outer, inner))
+        told += [int(Act.STORED)] * (event is not None) + [int(Act.DELETED), int(Act.RECEIVED)]
+        for _ in range(2):  # the second is a duplicate
+            store.commit([one], NOW_MS)
+            assert [each.acts for each in entries(store)] == told
+    store.close()
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_what_had_gone_is_not_told_beside_what_goes(tmp_path: Path, durable: bool) -> None:
+    store: Any = SqliteStore(tmp_path / "store") if durable else MemoryStore(10_000)
+    first, second = store.commit([put(1, 200), put(2, 200)], NOW_MS).refs
+    store.commit([Release(first)], NOW_MS)
+    store.commit([Release(ref, event=story(ref, Act.DELETED)) for ref in (first, second)], NOW_MS)
+    assert [each.object for each in entries(store)] == [f"dtn://sat1/files@{NOW_MS}.{second}"]
     store.close()
 
 
