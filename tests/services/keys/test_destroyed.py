@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,38 @@ def test_what_goes_while_another_is_written_down_is_written_down_too(
         assert told == [f"key:kari-epoch-{number}" for number in numbers]
 
     virtual(main)
+
+
+def test_what_is_left_elsewhere_is_looked_for_when_the_file_has_let_go(tmp_path: Path) -> None:
+    """And a file that has all that there is is not written again."""
+    found = world()
+    file, member = (
+        SealedFile(tmp_path / "member", bytes(32), found.entropy),
+        found.members[NAMES[0]],
+    )
+    epoch = member.epochs.held[-1]
+    written, looked = list[bytes](), list[bool]()
+
+    def on_gone(gone: Mapping[int, str]) -> Mapping[int, str]:
+        if gone:
+            looked.append(epoch.secret in file.read())
+        return gone
+
+    async def main() -> None:
+        node = FakeNet().node(NAMES[0])
+        service = KeyService(node.port, member, file, on_gone=on_gone)
+        write = file.write
+        file.write = lambda octets: (written.append(octets), write(octets))[1]  # type: ignore[method-assign]
+        work = asyncio.ensure_future(service.run())
+        await service.settle()
+        member.erase(epoch.number)
+        for _ in range(4):
+            await service.settle()
+        await cancel_all((work,))
+
+    virtual(main)
+    assert looked == [False]
+    assert len(written) == len(set(written)) > 1
 
 
 def test_only_the_authoritys_node_brings_a_node_its_own_grants() -> None:
