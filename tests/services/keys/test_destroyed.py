@@ -231,7 +231,12 @@ def test_what_is_left_elsewhere_is_looked_for_when_the_file_has_let_go(tmp_path:
         node = FakeNet().node(NAMES[0])
         service = KeyService(node.port, member, file, on_gone=on_gone)
         write = file.write
-        file.write = lambda octets: (written.append(octets), write(octets))[1]  # type: ignore[method-assign]
+
+        def counted(octets: bytes) -> None:
+            written.append(octets)
+            write(octets)
+
+        file.write = counted  # type: ignore[method-assign]
         work = asyncio.ensure_future(service.run())
         await service.settle()
         member.erase(epoch.number)
