@@ -171,6 +171,21 @@ def test_what_had_gone_is_not_told_beside_what_goes(tmp_path: Path, durable: boo
     store.close()
 
 
+def test_of_what_made_room_nothing_is_told_that_damage_may_have_made_up(tmp_path: Path) -> None:
+    config = StoreConfig(quota_bytes=1000)
+    store = SqliteStore(tmp_path / "store", config)
+    store.commit([put(n, 400, priority=0) for n in (1, 2)], NOW_MS)
+    store.close()
+    with sqlite3.connect(tmp_path / "store" / "store.db") as db:
+        db.execute("UPDATE bundle SET source = 'dtn://other/app' WHERE ref = 1")
+    db.close()
+    store = SqliteStore(tmp_path / "store", config)
+    store.ledger = Told()
+    assert store.commit([put(3, 900, priority=1)], NOW_MS).evicted == [1, 2]
+    assert [each.object for each in entries(store)] == [f"dtn://sat1/files@{NOW_MS}.2"]
+    store.close()
+
+
 @pytest.mark.parametrize("durable", [True, False])
 def test_pruning_leaves_the_numbers_as_they_are(tmp_path: Path, durable: bool) -> None:
     store: Any = SqliteStore(tmp_path / "store") if durable else MemoryStore(10_000)

@@ -16,6 +16,7 @@ from stack.core.eid import Eid
 from stack.services.files import FilesService
 from stack.services.files.state import SPACE_OUT, OutSpec
 from stack.services.jobs import JobClient, JobContext, JobState, JobStatus, RetryPolicy
+from stack.services.jobs.messages import JobAck, JobReport
 from stack.services.jobs.state import SPACE_CLIENT, SPACE_SERVER, ClientJob
 from tests.services.fake_port import Faults, run_through_crashes
 from tests.services.helpers import SAT_EID, SMALL, make_file, running, until, virtual
@@ -252,5 +253,20 @@ def test_a_folder_of_jobs_that_cannot_be_read_stops_no_job(
         stays = {"known": [known], "all": forgotten}.get(whose, [forgotten[1]])
         left = [name for name in nodes.leftovers() if "run-7" in name]
         assert left == [f"jobs/{key}/run-7/x" for key in stays]
+
+    virtual(main)
+
+
+def test_what_the_client_has_acknowledged_is_not_told_again_after_a_restart(tmp_path: Path) -> None:
+    async def main() -> None:
+        nodes = JobNodes(tmp_path)
+        async with nodes.all_running():
+            await nodes.client.wait(await nodes.client.submit(SAT_EID, "double", {}, []))
+            await until(lambda: nodes.messages(JobAck) != [])
+            await asyncio.sleep(1)
+        told = len(nodes.messages(JobReport))
+        async with running(run_through_crashes(nodes.sat, nodes.run_server, [])):
+            await asyncio.sleep(3 * QUICK.repeat_s)
+        assert len(nodes.messages(JobReport)) == told
 
     virtual(main)
