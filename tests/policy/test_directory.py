@@ -110,6 +110,14 @@ def test_who_carries_also_holds(tmp_path: Path) -> None:
     assert gate.may_carry(policy, "dtn://daejeon/")
 
 
+def test_who_reads_also_holds(tmp_path: Path) -> None:
+    """To be among the `readers` is not enough: what is delivered is stored first."""
+    gate = PolicyGate(load_directory(written(tmp_path, TEXT)), "dtn://daejeon/")
+    policy = DataPolicy(readers=NodeSet.parse("KR | EU"), rest=NodeSet.parse("KR"))
+    assert not gate.may_read(policy, "dtn://kiruna/")
+    assert gate.may_read(policy, "dtn://daejeon/")
+
+
 def test_nodes_of_a_new_plan_are_judged_too(tmp_path: Path) -> None:
     gate = PolicyGate(load_directory(written(tmp_path, TEXT)), "dtn://daejeon/")
     policy = DataPolicy(transit=NodeSet.parse("KR"))
