@@ -20,6 +20,10 @@ LESS: Final = 16
 loses nearly as much, and what comes of so small a one is clearly more where a buffer was too small.
 """
 
+LOSSY: Final = 0.125
+"""Of what arrived that part has to be sent once more until a smaller window is tried: an attempt
+costs a noisy link two round trips."""
+
 FLOOR: Final = 65_536
 """Octets of the least window: datagrams enough for one system call."""
 
@@ -34,16 +38,16 @@ class ExportWindow:
     within a millisecond lets one idle that needs ten.  But what the peer has not read yet is in a
     socket buffer, and more than that holds is lost.  The sender knows neither.  So where only the
     window holds it up, it tries a larger one: kept if more arrives in the same time, given up if
-    not, and as soon as something is lost.  Where the usual one loses, it tries a smaller one: that
-    brings more where a buffer is too small, and less where the link is noisy.
+    not, and as soon as something is lost.  Where much is lost with the usual one, it tries a
+    smaller one: that brings more where a buffer is too small, and less where the link is noisy.
     """
 
     __slots__ = (
+        "_again",
         "_ample",
         "_back",
         "_counted",
         "_hold",
-        "_lossy",
         "_most",
         "_roomy",
         "_since",
@@ -66,8 +70,8 @@ class ExportWindow:
         self._counted = 0
         """Octets acknowledged since then; below 0 while what was lost is still under way."""
 
-        self._lossy = False
-        """Whether something was lost since then."""
+        self._again = 0
+        """Octets sent once more since then."""
 
         self._wanted = 0.0
         """While another window is tried: octets a nanosecond that it has to bring; else 0."""
@@ -97,10 +101,11 @@ class ExportWindow:
         self._counted += octets
         if old and self._counted >= 0:
             self._since, self._counted = now, 0
-        if self._counted < EPOCH * self.octets:
-            return
-        rate = self._counted / max(1, now - self._since)
-        lossy, self._lossy = self._lossy, False
+        took, enough = max(1, now - self._since), EPOCH * self.octets
+        if self._counted < enough and not (self._counted >= 0 and enough < self._wanted * took):
+            return  # nor is it too late for what another window has to bring
+        rate = self._counted / took
+        lossy, self._again = self._again > LOSSY * self._counted, 0
         self._since, self._counted = now, 0
         if rate < self._wanted:
             self._give_up(self._back)
@@ -110,9 +115,12 @@ class ExportWindow:
             self._wait = 2 if self._wanted else self._wait
             self._try(self._less() if lossy else 2 * self.octets, rate)
 
+    def again(self, octets: int) -> None:
+        """So many are sent once more."""
+        self._again += octets
+
     def lost(self) -> None:
         """The peer lacks some of what was sent; what was under way together counts once."""
-        self._lossy = True
         if self._counted < 0:
             return
         if self._wanted and self.octets > self._back:

@@ -161,6 +161,7 @@ class Sender:
         for session in list(self._table.again.values()):
             sent = session.emit_again(packer, left)
             self._link.counters["data_bytes_resent"] += sent
+            self._table.window.again(sent)
             self._arm(session, left, now)
             if session.resending:
                 return

@@ -6,6 +6,8 @@ import pytest
 
 from stack.core.clock import MILLISECOND, SECOND
 from stack.engines.ltp.export_window import FLOOR, ExportWindow
+from stack.wire.ltp import DataSegment
+from tests.engines.ltp.lone import Lone, report
 from tests.engines.ltp.pair import Pair
 
 LEAST, MOST = 1_000_000, 16_000_000
@@ -156,6 +158,7 @@ class SmallBuffer(Peer):
         if beyond:
             self.losses += 1
             self.window.lost()
+            self.window.again(int(octets * min(2, beyond)))
         self.now += int(max(self.delay_ns, octets / self.rate) * (1 + beyond / 2))
         self.window.acknowledged(octets, self.now)
 
@@ -177,21 +180,23 @@ def test_a_small_buffer_has_a_small_window(buffer: int) -> None:
     assert peer.window.octets == MOST, "it comes back where that brings more"
 
 
-def test_a_noisy_link_keeps_its_window() -> None:
+@pytest.mark.parametrize(("share", "most"), [(0.12, 0), (0.2, 200)])
+def test_a_noisy_link_keeps_its_window(share: float, most: int) -> None:
     """Where a part is lost of however much is sent, less under way brings less."""
     peer = Peer(delay_ns=500 * MILLISECOND, rate=1.0)
     less = 0
     for _ in range(2000):
         peer.window.lost()
+        peer.window.again(int(share * peer.window.octets))
         peer.turn()
         less += peer.window.octets < LEAST
-    assert 0 < less < 200, "attempts, twenty turns each, which become rare"
+    assert min(1, most) <= less <= most, "attempts, some twenty turns each, which become rare"
 
 
 def test_a_window_below_the_floor_is_not_raised_by_losses() -> None:
     window = ExportWindow(5000, MOST)
     for step in range(100):
-        window.lost()
+        window.again(5000)
         window.acknowledged(5000, step)
         assert window.octets == 5000
 
@@ -202,7 +207,7 @@ def test_what_is_under_way_says_nothing_of_a_smaller_window() -> None:
     now = 0
     for _ in range(8):
         now += SECOND
-        window.lost()
+        window.again(LEAST)
         window.acknowledged(LEAST, now)
     assert window.octets == FLOOR
     now += 100 * SECOND
@@ -223,3 +228,21 @@ def test_an_attempt_is_not_cut_short_by_small_blocks() -> None:
         window.acknowledged(LEAST, step * SECOND)
     window.begun(9)
     assert window.octets == 2 * LEAST
+
+
+@pytest.mark.parametrize("lossy", [False, True])
+def test_what_is_sent_again_has_less_tried(lossy: bool) -> None:
+    lone = Lone(window_bytes=100_000, window_bytes_max=0, block_bytes=1)
+    for ref in range(100):
+        lone.submit(30_000, ref)
+    window = lone.engine._sender._table.window
+    least = window.octets
+    while said := [one for one in lone.said() if isinstance(one, DataSegment)]:
+        for one in said:
+            if one.is_checkpoint:
+                again = one.report_serial or not lossy
+                own, got = (6, 30_000) if again else (5, 15_000)
+                lone.feed(report(one.session, own, one.checkpoint_serial, 0, 30_000, (0, got)))
+        lone.now += MILLISECOND
+        least = min(least, window.octets)
+    assert least == (FLOOR if lossy else 100_000)
