@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -112,6 +113,48 @@ def test_a_child_left_behind_is_killed_too(tmp_path: Path) -> None:
     result = python(tmp_path, code)  # returns although the child holds our pipes
     assert result.exit_code == 0
     asyncio.run(until(lambda: not alive(int(result.stdout)), 10.0, step_s=0.01))
+
+
+LEAVES = """
+import os, pathlib, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        pathlib.Path("pid").write_text(f"{os.getpid()} ")
+        time.sleep(600)
+    os._exit(0)
+while not os.path.exists("pid"):
+    time.sleep(0.01)
+"""
+"""Leaves a process in a session of its own, whose parent is gone."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="found by /proc")
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_who_has_left_the_session_is_killed_too(tmp_path: Path, cancelled: bool) -> None:
+    code = LEAVES + "time.sleep(600)" * cancelled
+    command = Command([PYTHON, "-c", code], str(tmp_path), ENVIRONMENT, JobLimits())
+    file = tmp_path / "pid"
+
+    async def main() -> None:
+        task = asyncio.ensure_future(run_command(command))
+        if cancelled:
+            await until(lambda: file.exists() and file.read_text().endswith(" "), step_s=0.01)
+            assert alive(int(file.read_text()))
+            task.cancel()
+        await asyncio.wait([task])
+        await until(lambda: not alive(int(file.read_text())), 10.0, step_s=0.01)
+
+    asyncio.run(main())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="found by /proc")
+def test_who_belongs_to_another_job_is_let_be(tmp_path: Path) -> None:
+    mark = {"ORBITFERRY_JOB": f"{tmp_path}/other"}
+    with subprocess.Popen([PYTHON, "-c", "input()"], env=mark, stdin=subprocess.PIPE) as other:
+        assert python(tmp_path, "").exit_code == 0
+        assert other.poll() is None
+        other.kill()
 
 
 def alive(pid: int) -> bool:

@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from stack.core.errors import LocalError
@@ -27,8 +28,15 @@ OPEN_FILES_MAX: Final = 256
 _DRAIN_S: Final = 1.0
 """What a killed command had printed is read within this time, or not at all."""
 
+_LINUX: Final = sys.platform == "linux"
 _ERROR_TAIL_CHARS: Final = 1500
 _PR_SET_PDEATHSIG: Final = 1  # <linux/prctl.h>
+_MARK: Final = "ORBITFERRY_JOB"
+"""In the environment of a command, with its directory, and so of all that it starts."""
+
+_SCANS_MAX: Final = 100
+"""Looks for what a command has left, which may start others meanwhile."""
+
 _SLOT: Final = re.compile(r"\{(inputs|output|work|input:\d{1,3}|arg:[A-Za-z0-9._-]+)\}")
 _NEARLY_SLOT: Final = re.compile(r"\{(?:inputs?|outputs?|work|args?)\b[^{}]*\}")
 
@@ -60,16 +68,17 @@ async def run_command(command: Command) -> CommandResult:
     """Run a command in its own session under `command.limits`.
 
     Memory (address space), CPU time and file size are limited by the kernel; elapsed time by
-    whoever cancels.  All processes of the session's group are killed at the end, whatever it is.
-    On Linux the kernel also kills the command when this process dies.  Raises `OSError` when
-    the program cannot be started.
+    whoever cancels.  All processes of the session's group are killed at the end, whatever it is;
+    on Linux those as well that have left it and kept their environment.  There the kernel also
+    kills the command when this process dies.  Raises `OSError` when the program cannot be started.
     """
+    mark = _mark(command)
     loop = asyncio.get_running_loop()
     transport, process = await loop.subprocess_exec(
         _Process,
         *command.argv,
         cwd=command.directory,
-        env=dict(command.environment),
+        env={**command.environment, _MARK: mark},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -81,6 +90,7 @@ async def run_command(command: Command) -> CommandResult:
     finally:
         # Also after its own end: children that it left behind hold our pipes open.
         _kill_group(transport.get_pid())
+        _kill_marked(mark)
         with contextlib.suppress(TimeoutError):  # one of them may have left the group
             async with asyncio.timeout(_DRAIN_S):
                 await process.exited.wait()
@@ -116,9 +126,36 @@ def _kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)  # start_new_session: its group has its pid
 
 
+def _mark(command: Command) -> str:
+    return os.path.abspath(command.directory)
+
+
+def _kill_marked(mark: str) -> None:
+    """Kill what has this mark, also in a session of its own, until a look finds none."""
+    entry = os.fsencode(f"{_MARK}={mark}")
+    for _ in range(_SCANS_MAX):
+        found = [pid for pid in _processes() if entry in _environment(pid)]
+        if not found:
+            return
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _processes() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()] if _LINUX else []
+
+
+def _environment(pid: int) -> list[bytes]:
+    """What it was started with; nothing of what has ended or is another user's."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return []
+
+
 def _limiter(limits: JobLimits) -> Callable[[], None]:
     """What the child does between fork and exec: system calls only, nothing that may lock."""
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    libc = ctypes.CDLL(None) if _LINUX else None
     cpu_s = math.ceil(limits.time_s)
     wanted = (
         (resource.RLIMIT_AS, limits.memory_bytes, limits.memory_bytes),
