@@ -66,7 +66,10 @@ class ExportTable:
         self.in_flight = 0
         """Red octets sent and not claimed."""
 
-        self.window = ExportWindow(link.config.window_bytes, link.config.window_bytes_max)
+        config = link.config
+        self.window = ExportWindow(
+            config.window_bytes, config.window_bytes_max, config.segment_bytes
+        )
         """How many there may be on a link without a rate."""
 
     # ------------------------------------------------------------------------------- begin

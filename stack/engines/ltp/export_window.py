@@ -25,7 +25,8 @@ LOSSY: Final = 0.125
 costs a noisy link two round trips."""
 
 FLOOR: Final = 65_536
-"""Octets of the least window: datagrams enough for one system call."""
+"""Octets of the least window: datagrams enough for one system call.  Four large segments are more:
+there is a checkpoint in the middle of a window."""
 
 HOLD_MAX: Final = 256
 """Measurements between two attempts at most; after each vain one, or a loss, twice as many."""
@@ -48,6 +49,7 @@ class ExportWindow:
         "_back",
         "_counted",
         "_hold",
+        "_least",
         "_most",
         "_roomy",
         "_since",
@@ -57,14 +59,15 @@ class ExportWindow:
         "octets",
     )
 
-    def __init__(self, usual: int, most: int) -> None:
+    def __init__(self, usual: int, most: int, segment_bytes: int) -> None:
         self.octets = usual
-        """How much it is now, up to `most`."""
+        """How much it is now, from four segments up to `most`."""
 
         self._usual = self._ample = usual
         """What it is unless something else was found to be better: for small blocks, and for
         those that leave now."""
 
+        self._least = min(usual, max(FLOOR, 4 * segment_bytes))
         self._most = max(usual, most)
         self._since = 0
         self._counted = 0
@@ -113,7 +116,8 @@ class ExportWindow:
             self._hold -= 1
         else:
             self._wait = 2 if self._wanted else self._wait
-            self._try(self._less() if lossy else 2 * self.octets, rate)
+            less = max(self._least, self.octets // LESS)
+            self._try(less if lossy else 2 * self.octets, rate)
 
     def again(self, octets: int) -> None:
         """So many are sent once more."""
@@ -131,9 +135,6 @@ class ExportWindow:
             return
         self._roomy = False
         self._counted = -self.octets
-
-    def _less(self) -> int:
-        return max(min(FLOOR, self.octets), self.octets // LESS)
 
     def _try(self, octets: int, rate: float) -> None:
         """Have another window, where `rate` has come with this one."""

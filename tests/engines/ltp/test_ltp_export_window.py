@@ -35,7 +35,7 @@ class Peer:
     than its buffer has room for."""
 
     def __init__(self, delay_ns: int, rate: float, buffer: int = MOST) -> None:
-        self.window = ExportWindow(LEAST, MOST)
+        self.window = ExportWindow(LEAST, MOST, 1400)
         self.delay_ns, self.rate, self.buffer = delay_ns, rate, buffer
         self.now = 1
         self.losses = 0
@@ -77,7 +77,7 @@ def test_what_is_lost_is_rare(buffer: int) -> None:
 
 
 def test_it_never_leaves_its_bounds_and_losses_of_one_window_count_once() -> None:
-    window = ExportWindow(LEAST, MOST)
+    window = ExportWindow(LEAST, MOST, 1400)
     window.lost()
     assert window.octets == LEAST
     now = 0
@@ -94,7 +94,7 @@ def test_it_never_leaves_its_bounds_and_losses_of_one_window_count_once() -> Non
 
 
 def test_what_comes_while_there_is_nothing_to_send_says_nothing() -> None:
-    window = ExportWindow(LEAST, MOST)
+    window = ExportWindow(LEAST, MOST, 1400)
     for step in range(1000):
         window.acknowledged(LEAST, step * MILLISECOND)
         window.idle(step * MILLISECOND)
@@ -102,25 +102,25 @@ def test_what_comes_while_there_is_nothing_to_send_says_nothing() -> None:
 
 
 def test_without_a_larger_bound_it_stays_as_it_is() -> None:
-    window = ExportWindow(LEAST, 0)
+    window = ExportWindow(LEAST, 0, 1400)
     for step in range(1000):
         window.acknowledged(LEAST, step * MILLISECOND)
         assert window.octets == LEAST
 
 
 def test_four_blocks_have_room_up_to_twice_the_least() -> None:
-    window = ExportWindow(LEAST, MOST)
+    window = ExportWindow(LEAST, MOST, 1400)
     for block, octets in ((100_000, 1), (300_000, 1.2), (490_000, 1.96), (10**9, 2), (9, 1)):
         window.begun(block)
         assert window.octets == max(LEAST, octets * LEAST)
     for most in (0, LEAST, LEAST + 7):
-        window = ExportWindow(LEAST, most)
+        window = ExportWindow(LEAST, most, 1400)
         window.begun(10**9)
         assert window.octets == max(LEAST, most)
 
 
 def test_a_window_that_grew_does_not_hang_on_the_blocks() -> None:
-    window = ExportWindow(LEAST, MOST)
+    window = ExportWindow(LEAST, MOST, 1400)
     now = 0
     while window.octets < 8 * LEAST:
         now += MILLISECOND
@@ -193,17 +193,23 @@ def test_a_noisy_link_keeps_its_window(share: float, most: int) -> None:
     assert min(1, most) <= less <= most, "attempts, some twenty turns each, which become rare"
 
 
-def test_a_window_below_the_floor_is_not_raised_by_losses() -> None:
-    window = ExportWindow(5000, MOST)
+@pytest.mark.parametrize(
+    ("usual", "segment", "least"), [(5600, 1400, 5600), (LEAST, 64_000, 256_000)]
+)
+def test_losses_leave_the_least_window(usual: int, segment: int, least: int) -> None:
+    window = ExportWindow(usual, MOST, segment)
+    took = []
     for step in range(100):
-        window.again(5000)
-        window.acknowledged(5000, step)
-        assert window.octets == 5000
+        window.again(usual)
+        took.append(window.octets)
+        window.acknowledged(usual, step)
+    assert min(took) == least
+    assert max(took) == usual
 
 
 def test_what_is_under_way_says_nothing_of_a_smaller_window() -> None:
     """It takes long, as most of it was lost: the smaller one is measured behind it."""
-    window = ExportWindow(LEAST, 0)
+    window = ExportWindow(LEAST, 0, 1400)
     now = 0
     for _ in range(8):
         now += SECOND
@@ -218,7 +224,7 @@ def test_what_is_under_way_says_nothing_of_a_smaller_window() -> None:
 
 
 def test_an_attempt_is_not_cut_short_by_small_blocks() -> None:
-    window = ExportWindow(LEAST, MOST)
+    window = ExportWindow(LEAST, MOST, 1400)
     window.begun(10**9)
     window.lost()
     assert window.octets == LEAST
