@@ -20,6 +20,7 @@ from stack.policy.eid_pattern import EidPattern
 from stack.ports.application import Outgoing
 from stack.wire.bundle import (
     BUNDLE_AGE,
+    HOP_COUNT,
     IS_ADMIN,
     Bundle,
     Mode,
@@ -30,6 +31,8 @@ from stack.wire.bundle import (
     encode_bibe_pdu,
     encode_bundle,
     encrypted_blocks,
+    free_number,
+    hop_count,
     is_bibe_pdu,
     padded,
     parse_bundle_age,
@@ -117,8 +120,7 @@ class Tunnels:
         gateway = Eid.parse(tunnel.gateway)
         if policy is not None:
             policy = self._outer(policy, bundle.primary, gateway, now_ms)
-        hop_limit = 0 if self._config.trusted_clock else self._config.hop_limit
-        inner = depart(bundle, self._node_id, 0, own=own, hop_limit=hop_limit)
+        inner = self._counted(depart(bundle, self._node_id, 0, own=own))
         length = len(encode_bundle(inner))
         octets = encode_bundle(padded(inner, length, tunnel.padded(length)))
         # What is left of its life would tell bundles apart.
@@ -132,6 +134,17 @@ class Tunnels:
             policy=policy,
         )
         return self._origin.make(outgoing, now_ms, admin=True)
+
+    def _counted(self, bundle: Bundle) -> Bundle:
+        """With a hop count, which ends what tunnels of several gateways lead round."""
+        blocks = bundle.blocks
+        if any(block.type == HOP_COUNT for block in blocks):
+            return bundle
+        crc_type = bundle.primary.crc_type
+        count = hop_count(
+            self._config.hop_limit, 1, number=free_number(list(blocks)), crc_type=crc_type
+        )
+        return Bundle(bundle.primary, (count, *blocks))
 
     def _outer(
         self, policy: DataPolicy, primary: PrimaryBlock, gateway: Eid, now_ms: int
