@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -278,6 +279,31 @@ def test_a_federation_ends_when_it_is_revoked_and_when_the_other_is_silent() -> 
     serial = made.federations["esa"].certificate.serial_number
     made.learn([listed(KARI, serial, after=made.revocations("kari"), now_ms=later)])
     assert known(made, later) == {}
+
+
+def test_what_is_revoked_and_withdrawn_stays_so_in_whatever_order_all_comes() -> None:
+    """As at a node that was out of reach for days: what is older, replayed, brings nothing back."""
+    agreed = federation(terms("pass"))
+    made = trust(*agreed, listed(ESA))
+    before = made.revocations("kari")
+    cross = made.federations["esa"].certificate.serial_number
+    later = NOW_MS + 5 * DAY_MS
+    older = listed(KARI, SAT.serial_number, after=before, now_ms=NOW_MS + DAY_MS)
+    assert made.learn([older]) == []
+    newest = listed(KARI, SAT.serial_number, cross, after=made.revocations("kari"), now_ms=later)
+    theirs = [listed(ESA, after=made.revocations("esa"), now_ms=later), certificate_block(KIRUNA)]
+    assert made.learn(theirs) == []
+    assert set(known(made, later)) == {"dtn://kiruna/"}, "else this shows nothing"
+    assert before is not None
+    rest = [*agreed, *theirs, certificate_block(SAT)]
+    parts = [[newest], [older], [revocations_block(before)], rest]
+    for order in itertools.permutations(parts):
+        at = Trust(KARI.certificate)
+        for number, part in enumerate((*order, *order)):
+            at.learn(part)
+            if number >= order.index([newest]):
+                assert known(at, later) == {}
+                assert not at.is_trusted("esa", later)
 
 
 def test_a_federation_ends_in_time() -> None:
