@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from stack.core import private
 from stack.core.train import Buffer
+from stack.ports.store import Release
 from stack.storage import SqliteStore, StoreConfig, files, payload_log
 from tests.storage.bundles import NOW_MS, encoded, number_of, put
 
@@ -92,6 +94,73 @@ def test_payload_is_durable_before_the_database_refers_to_it(
     store.commit([put(1)], NOW_MS)
     assert order == ["payload", "directory"]
     assert len(list(store.scan())) == 1
+    store.close()
+
+
+class ForgetfulDisk:
+    """When the power goes, files of the payload log have what was synced alone; of the database all
+    is there.  `most`: octets that it takes in one go."""
+
+    def __init__(self, directory: Path, patch: pytest.MonkeyPatch, most: int) -> None:
+        self.directory = directory
+        self.synced: dict[str, bytearray] = {}
+        self.named: set[str] = set()
+        append, sync, names = os.pwritev, os.fdatasync, private.sync_directory
+
+        def pwritev(fd: int, buffers: Sequence[Buffer], at: int, flags: int = 0) -> int:
+            octets = b"".join(buffers)[:most]
+            count = append(fd, [octets], at, flags)
+            if flags & os.RWF_DSYNC:  # this write, and none before it
+                kept = self.kept(fd)
+                kept += bytes(max(0, at + count - len(kept)))
+                kept[at : at + count] = octets
+            return count
+
+        def fdatasync(fd: int) -> None:
+            sync(fd)
+            self.kept(fd)[:] = Path(f"/proc/self/fd/{fd}").read_bytes()
+
+        def sync_directory(path: Path) -> None:
+            names(path)
+            self.named = {each.name for each in directory.iterdir()}
+
+        patch.setattr(os, "pwritev", pwritev)
+        patch.setattr(os, "fdatasync", fdatasync)
+        patch.setattr(payload_log, "sync_directory", sync_directory)
+
+    def kept(self, fd: int) -> bytearray:
+        return self.synced.setdefault(Path(os.readlink(f"/proc/self/fd/{fd}")).name, bytearray())
+
+    def without_power(self, to: Path) -> None:
+        shutil.copytree(self.directory, to)
+        for path in to.glob("payload-*.log"):
+            path.write_bytes(self.synced.get(path.name, b""))
+            if path.name not in self.named:
+                path.unlink()
+
+
+@pytest.mark.parametrize("most", [1 << 20, 150])
+def test_what_was_acknowledged_is_there_when_the_power_goes(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    disk = ForgetfulDisk(directory / "store", monkeypatch, most)
+    monkeypatch.setattr(payload_log, "_VECTORS_MAX", 4)
+    config = StoreConfig(log_batch_bytes=0, segment_bytes=1000)
+    store = SqliteStore(directory / "store", config)
+    held: dict[int, bytes] = {}
+    for turn, count in enumerate((1, 0, 2, 9, 3, 12)):
+        numbers = range(100 * turn, 100 * turn + count)
+        gone = list(held)[::2]
+        store.stage([Release(ref) for ref in gone], NOW_MS).finish()
+        refs = store.stage([put(number) for number in numbers], NOW_MS).finish().refs
+        held |= dict(zip(refs, map(encoded, numbers), strict=True))
+        held = {ref: octets for ref, octets in held.items() if ref not in gone}
+        while store.tidy():
+            pass
+        disk.without_power(directory / str(turn))
+        found = SqliteStore(directory / str(turn), config)
+        assert found.load([*held]) == [*held.values()]
+        found.close()
     store.close()
 
 

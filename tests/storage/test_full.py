@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import resource
 import shutil
 from collections.abc import Iterator
@@ -54,6 +56,24 @@ def test_full_disk_stores_nothing_and_recovers(
     store = SqliteStore(directory, config)
     assert [each.ref for each in store.scan()] == [kept[1], *refs]
     assert store.read("jobs", "a") == b"2"
+    store.close()
+
+
+def test_on_a_full_disk_a_file_goes_in_which_nothing_is_alive(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    store = SqliteStore(directory, StoreConfig(log_batch_bytes=0))
+    (ref,) = store.commit([put(1)], NOW_MS).refs
+    store.commit([Release(ref)], NOW_MS)
+    assert list(directory.glob("payload-*.log")), "it still takes more"
+    monkeypatch.setattr(os, "pwritev", full)
+    with contextlib.suppress(StoreFullError):
+        store.commit([put(2)], NOW_MS)
+    store.commit([Write("jobs", "a", b"1")], NOW_MS)
+    assert not list(directory.glob("payload-*.log"))
     store.close()
 
 
